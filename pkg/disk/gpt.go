@@ -1,0 +1,209 @@
+// Package disk puts a protective MBR and a GPT around a volume, reads them
+// back, and writes plans to files.
+package disk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/diskfs/go-diskfs/partition/gpt"
+	"github.com/google/uuid"
+
+	"github.com/esxi-img/esxi-img/pkg/plan"
+)
+
+const (
+	// PartitionStart is where the volume begins, in bytes: 1 MiB, the alignment
+	// that every partitioning tool uses, a multiple of any flash page.
+	PartitionStart = 1 << 20
+
+	// entriesSize is the size of the partition entry array, in bytes: 128
+	// entries of 128 bytes, the least that UEFI 2.10 §5.3.2 allows.
+	entriesSize = 128 * gpt.PartitionEntrySize
+
+	// roundTo is what the size of a disk is a multiple of, in bytes.
+	roundTo = 1 << 20
+)
+
+// Options are the identifiers of a disk. All have to be given: a disk is a
+// function of its inputs, so nothing here is random.
+type Options struct {
+	DiskGUID      uuid.UUID
+	PartitionGUID uuid.UUID
+	// PartitionName is at most 36 UTF-16 code units (UEFI 2.10 table 5-6).
+	PartitionName string
+}
+
+// New plans a disk whose one partition, an EFI system partition at
+// PartitionStart, is the volume.
+func New(volume *plan.Plan, opts Options) (*plan.Plan, error) {
+	if err := volume.Validate(); err != nil {
+		return nil, err
+	}
+	sector := int64(volume.SectorSize)
+	// The backup entries and header take the last sectors of the disk.
+	size := roundUp(PartitionStart+volume.Size+entriesSize+sector, roundTo)
+	if size > plan.MaxSize {
+		return nil, fmt.Errorf("disk: %d bytes are over the limit of %d", size, int64(plan.MaxSize))
+	}
+	head, tail, err := partitionTable(volume, size, opts)
+	if err != nil {
+		return nil, err
+	}
+
+	var b plan.Builder
+	b.Literal(head)
+	b.Zero(PartitionStart - int64(len(head)))
+	b.Plan(volume)
+	b.Zero(size - int64(len(tail)) - b.Offset())
+	b.Literal(tail)
+	return b.Build(volume.SectorSize)
+}
+
+// partitionTable returns the first bytes of the disk (MBR, header, entries)
+// and the last (entries, header).
+func partitionTable(volume *plan.Plan, size int64, opts Options) (head, tail []byte, err error) {
+	if opts.DiskGUID == uuid.Nil || opts.PartitionGUID == uuid.Nil {
+		return nil, nil, errors.New("disk: both GUIDs have to be given")
+	}
+	sector := int64(volume.SectorSize)
+	table := &gpt.Table{
+		GUID:               opts.DiskGUID.String(),
+		ProtectiveMBR:      true,
+		LogicalSectorSize:  volume.SectorSize,
+		PhysicalSectorSize: volume.SectorSize,
+		Partitions: []*gpt.Partition{{
+			Index: 1,
+			Start: PartitionStart / uint64(sector),
+			Size:  uint64(volume.Size),
+			Type:  gpt.EFISystemPartition,
+			Name:  opts.PartitionName,
+			GUID:  opts.PartitionGUID.String(),
+		}},
+	}
+	ends := &diskEnds{
+		head: make([]byte, 2*sector+entriesSize),
+		tail: make([]byte, entriesSize+sector),
+		size: size,
+	}
+	if err := table.Write(ends, size); err != nil {
+		return nil, nil, fmt.Errorf("disk: partition table: %w", err)
+	}
+	putMBRStart(ends.head)
+	return ends.head, ends.tail, nil
+}
+
+// putMBRStart sets the start of the protective partition to CHS 0/0/2, which
+// UEFI 2.10 table 5-4 demands (bytes 00 02 00). The library leaves it zero, and
+// OpenStack's image inspector refuses that.
+func putMBRStart(mbr []byte) { copy(mbr[447:450], []byte{0x00, 0x02, 0x00}) }
+
+// Partition is an entry of a GPT.
+type Partition struct {
+	Index  int
+	Type   uuid.UUID
+	GUID   uuid.UUID
+	Name   string
+	Offset int64 // in bytes
+	Size   int64 // in bytes
+}
+
+// EFISystem says whether the partition is an EFI system partition.
+func (p Partition) EFISystem() bool {
+	return strings.EqualFold(p.Type.String(), string(gpt.EFISystemPartition))
+}
+
+// Table is what the partition table of a disk says.
+type Table struct {
+	GUID       uuid.UUID
+	SectorSize int
+	Partitions []Partition
+	// FromBackup says that the primary table is damaged and the one at the end
+	// of the disk was read.
+	FromBackup bool
+}
+
+// ErrNoGPT says that a disk has no GUID partition table.
+var ErrNoGPT = errors.New("disk: no GUID partition table")
+
+// ReadTable reads the partition table of a disk of the given size, with
+// sectors of 512 or 4096 bytes, whichever it was made for.
+func ReadTable(r io.ReaderAt, size int64) (*Table, error) {
+	for _, sector := range []int64{512, 4096} {
+		primary := usable(r, sector, sector, size)
+		backup := usable(r, size-sector, sector, size)
+		if !primary && !backup {
+			continue
+		}
+		masked := &maskedReader{ReaderAt: r}
+		if !primary {
+			masked.hide(sector, sector)
+		}
+		if !backup {
+			masked.hide(size-sector, sector)
+		}
+		return readTable(masked, size, int(sector))
+	}
+	return nil, ErrNoGPT
+}
+
+// usable says whether a GPT header lies at off whose entry array is one that
+// may be read: the library allocates whatever the header asks for.
+func usable(r io.ReaderAt, off, sector, size int64) bool {
+	if off < sector || off > size-sector {
+		return false
+	}
+	var h [92]byte
+	if _, err := r.ReadAt(h[:], off); err != nil {
+		return false
+	}
+	// UEFI 2.10 table 5-5: signature, then count and size of the entries.
+	return string(h[:8]) == "EFI PART" &&
+		binary.LittleEndian.Uint32(h[80:]) == 128 &&
+		binary.LittleEndian.Uint32(h[84:]) == gpt.PartitionEntrySize &&
+		binary.LittleEndian.Uint64(h[72:]) < uint64(size/sector)
+}
+
+func readTable(r io.ReaderAt, size int64, sector int) (*Table, error) {
+	t, err := gpt.Read(&readOnly{Reader: io.NewSectionReader(r, 0, size)}, sector, sector)
+	if err != nil {
+		return nil, fmt.Errorf("disk: partition table: %w", err)
+	}
+	table := &Table{SectorSize: sector, FromBackup: t.RecoveredFromBackup}
+	if table.GUID, err = uuid.Parse(t.GUID); err != nil {
+		return nil, fmt.Errorf("disk: GUID of the partition table: %w", err)
+	}
+	for _, p := range t.Partitions {
+		entry, err := partition(p, size, uint64(sector))
+		if err != nil {
+			return nil, err
+		}
+		table.Partitions = append(table.Partitions, entry)
+	}
+	return table, nil
+}
+
+// partition checks that an entry lies on the disk.
+func partition(p *gpt.Partition, size int64, sector uint64) (Partition, error) {
+	sectors := uint64(size) / sector
+	if p.Start == 0 || p.End < p.Start || p.End >= sectors {
+		return Partition{}, fmt.Errorf("disk: partition %d: sectors %d to %d are not on a disk of %d sectors", p.Index, p.Start, p.End, sectors)
+	}
+	typ, err := uuid.Parse(string(p.Type))
+	if err != nil {
+		return Partition{}, fmt.Errorf("disk: partition %d: type: %w", p.Index, err)
+	}
+	guid, err := uuid.Parse(p.GUID)
+	if err != nil {
+		return Partition{}, fmt.Errorf("disk: partition %d: GUID: %w", p.Index, err)
+	}
+	return Partition{
+		Index: p.Index, Type: typ, GUID: guid, Name: p.Name,
+		Offset: int64(p.Start * sector), Size: int64((p.End - p.Start + 1) * sector),
+	}, nil
+}
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
