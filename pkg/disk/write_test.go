@@ -47,7 +47,7 @@ func mixed(t *testing.T) *plan.Plan {
 		content := pattern(i)
 		f := plan.File{Path: string(rune('A' + i)), Size: size, Content: content}
 		if i%2 == 0 {
-			f.SHA256 = digestOf(t, content, size)
+			f.Expect = []plan.Digest{{9}, *digestOf(t, content, size)}
 		}
 		b.File(f)
 		b.Pad(4096)
@@ -111,9 +111,9 @@ func TestWriteFileLeavesNothingAfterAFailure(t *testing.T) {
 		change func(*plan.Plan)
 		check  func(error) bool
 	}{
-		"wrong digest": {t.Context(), func(p *plan.Plan) { p.Files[3].SHA256 = &wrong }, func(err error) bool {
+		"wrong digest": {t.Context(), func(p *plan.Plan) { p.Files[3].Expect = []plan.Digest{wrong} }, func(err error) bool {
 			var m *plan.MismatchError
-			return errors.As(err, &m) && m.Path == "D" && m.Want == wrong
+			return errors.As(err, &m) && m.Path == "D" && m.Want[0] == wrong
 		}},
 		"unreadable": {t.Context(), func(p *plan.Plan) { p.Files[4].Content = failing{broken} }, func(err error) bool {
 			var r *plan.ReadError

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // MaxSize is the largest plan that is accepted, in bytes: 16 GiB, the limit
@@ -49,8 +50,9 @@ type File struct {
 	// Content holds Size bytes. It may be nil where Size is 0. It must allow
 	// parallel reads.
 	Content io.ReaderAt
-	// SHA256 is what Content must hash to, nil where nobody vouched for it.
-	SHA256 *Digest
+	// Expect are the digests that Content may have; none where nobody vouched
+	// for it. More than one is a file that may be either of several.
+	Expect []Digest
 	Role   Role
 }
 
@@ -140,12 +142,21 @@ func (p *Plan) validateExtent(e Extent) error {
 
 // MismatchError says that a file's bytes are not those that were vouched for.
 type MismatchError struct {
-	Path      string
-	Want, Got Digest
+	Path string
+	Want []Digest // any of these
+	Got  Digest
 }
 
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("%s: content is %v, expected %v", e.Path, e.Got, e.Want)
+}
+
+// Check returns a *MismatchError unless sum is one of those that are expected.
+func (f *File) Check(sum Digest) error {
+	if len(f.Expect) == 0 || slices.Contains(f.Expect, sum) {
+		return nil
+	}
+	return &MismatchError{Path: f.Path, Want: f.Expect, Got: sum}
 }
 
 // ReadError says that a file's bytes could not be read.
