@@ -1,0 +1,4 @@
+package tardisk
+
+// Store makes a gzip member without the cost of compressing.
+var Store = store
