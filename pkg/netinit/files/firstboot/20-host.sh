@@ -1,0 +1,17 @@
+# Configures the host from the metadata that %post put on the boot bank.
+: "${ESXI_ROOT:=}"
+: "${ESXI_PYTHON:=python}"
+
+if [ ! -f "$ESXI_ROOT/esxiimg/esxi_netinit/main.py" ]; then
+    echo "esxi-img: /esxiimg is not loaded: nothing is configured"
+    logger -t esxi-img "/esxiimg is not loaded: nothing is configured"
+    exit 0
+fi
+
+# Programs of our own only run through an interpreter (execInstalledOnly).
+"$ESXI_PYTHON" "$ESXI_ROOT/esxiimg/esxi_netinit/main.py"
+code=$?
+if [ "$code" -ne 0 ]; then
+    logger -t esxi-img "the host is not configured completely (exit code $code)"
+fi
+exit "$code"
