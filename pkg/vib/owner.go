@@ -186,7 +186,7 @@ type MismatchError struct {
 
 func (e *MismatchError) Error() string {
 	o := e.Candidates[0]
-	s := fmt.Sprintf("vib: %s is not payload %q of VIB %s", e.Name, o.Payload.Name, o.VIB.ID)
+	s := fmt.Sprintf("%s is not payload %q of VIB %s", e.Name, o.Payload.Name, o.VIB.ID)
 	if more := len(e.Candidates) - 1; more > 0 {
 		s += fmt.Sprintf(", nor %d others of that name", more)
 	}

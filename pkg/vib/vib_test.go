@@ -239,10 +239,10 @@ func TestExpect(t *testing.T) {
 	}{
 		{"p.v00", 3, true, nil, one, ""},
 		{"p.v01", 3, true, nil, sha256.Sum256([]byte("two")), ""},
-		{"p.v00", 3, true, nil, bad, `vib: p.v00 is not payload "p" of VIB Example_bootbank_a_1, nor 1 others of that name: its sha256 is e3b0`},
+		{"p.v00", 3, true, nil, bad, `p.v00 is not payload "p" of VIB Example_bootbank_a_1, nor 1 others of that name: its sha256 is e3b0`},
 		{"p.v00", 4, true, nil, one, `: it has 4 bytes, expected 3`},
 		{"same.v00", 4, true, &same, same, ""},
-		{"same.v00", 4, true, &same, bad, `vib: same.v00 is not payload "same" of VIB Example_bootbank_c_1`},
+		{"same.v00", 4, true, &same, bad, `same.v00 is not payload "same" of VIB Example_bootbank_c_1`},
 		{"q.v00", 3, false, nil, bad, ""},
 		{"q.v00", 2, false, nil, bad, "it has 2 bytes, expected 3"},
 		{"imgdb.tgz", 2, false, nil, bad, ""},
