@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
+	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/iso"
+)
+
+// listings are what inspect prints in full when asked to.
+type listings struct {
+	files, vibs, kickstart bool
+}
+
+func newInspect(a *app) *cobra.Command {
+	var show listings
+	cmd := &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Tell what an installer ISO or a disk image is",
+		Long: `Inspect tells the release, VIBs, boot options, modules and kickstart of an
+installer ISO or of a disk image. Nothing is written.
+
+` + exitCodeHelp,
+		Example: `  esxi-img inspect esxi.iso
+  esxi-img inspect --files --vibs esxi.img
+  esxi-img inspect --kickstart esxi.img > KS.CFG
+  esxi-img inspect --json esxi.img`,
+		Args: exactArgs("FILE"),
+		RunE: func(_ *cobra.Command, args []string) error { return a.inspect(args[0], show) },
+	}
+	f := cmd.Flags()
+	f.BoolVar(&show.files, "files", false, "list the files")
+	f.BoolVar(&show.vibs, "vibs", false, "list the VIBs")
+	f.BoolVar(&show.kickstart, "kickstart", false, "print the kickstart and nothing else")
+	cmd.MarkFlagsMutuallyExclusive("kickstart", "files")
+	cmd.MarkFlagsMutuallyExclusive("kickstart", "vibs")
+	return cmd
+}
+
+func (a *app) inspect(name string, show listings) (err error) {
+	f, size, err := openInput(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	report, err := inspectFile(name, f, size)
+	if err != nil {
+		return named(name, err)
+	}
+	status := a.status()
+	for _, w := range report.Warnings {
+		status.Warn("%s", w)
+	}
+	switch {
+	case a.output.JSON:
+		return display.JSON(a.Stdout, newInspectResult(name, report))
+	case show.kickstart:
+		return a.showKickstart(name, report)
+	default:
+		return a.showReport(name, report, show)
+	}
+}
+
+// inspectFile takes a file for an ISO if it begins as one, else for a disk.
+func inspectFile(name string, r io.ReaderAt, size int64) (*imager.Report, error) {
+	img, err := iso.Open(r, size)
+	switch {
+	case err == nil:
+		return imager.InspectISO(img)
+	case errors.Is(err, iso.ErrNotISO):
+		return imager.InspectDisk(r, size)
+	default:
+		return nil, isoFailure(name, err)
+	}
+}
+
+func (a *app) showKickstart(name string, r *imager.Report) error {
+	if r.Kickstart == nil {
+		return inputError(fmt.Errorf("%s: carries no kickstart", name), "")
+	}
+	_, err := a.Stdout.Write(r.Kickstart)
+	return err
+}
+
+func (a *app) showReport(name string, r *imager.Report, show listings) error {
+	if err := summary(name, r).Write(a.Stdout); err != nil {
+		return err
+	}
+	if show.vibs && r.VIBs != nil {
+		if err := a.showVIBs(r); err != nil {
+			return err
+		}
+	}
+	if show.files {
+		return a.showFiles(r)
+	}
+	return nil
+}
+
+// summary is the report in lines.
+func summary(name string, r *imager.Report) display.Fields {
+	var f display.Fields
+	f.Add("file", name)
+	if d := r.Disk; d != nil {
+		f.Addf("kind", "disk image, %s, sectors of %d bytes", display.Bytes(r.Size), d.SectorSize)
+		f.Addf("disk", "GUID %s", d.GUID)
+		f.Addf("volume", "FAT32 %s, id %04X-%04X, clusters of %d bytes, %s free",
+			d.Label, d.VolumeID>>16, d.VolumeID&0xFFFF, d.ClusterSize, display.Bytes(d.FreeBytes))
+	} else {
+		f.Addf("kind", "installer ISO, %s, names by %s", display.Bytes(r.Size), r.ISO.NameSource)
+		f.Add("volume", r.ISO.VolumeID)
+	}
+	f.Add("release", newReleaseResult(r.Release).String())
+	f.Add("profile", r.Release.Profile)
+	f.Add("vendor", r.Release.Vendor)
+	f.Add("architecture", r.Release.Arch)
+	if r.VIBs != nil {
+		f.Add("VIBs", display.Count(len(r.VIBs.VIBs), "VIB", "VIBs"))
+	}
+	f.Addf("files", "%s, %s", display.Count(len(r.Files), "file", "files"), display.Bytes(totalSize(r)))
+	for _, b := range r.BootCfg {
+		f.Addf(path.Base(b.Path), "/%s: %s, kernel %s, %s", b.Path, b.Title, b.Kernel, display.Count(len(b.Modules), "module", "modules"))
+	}
+	if n := len(r.BootCfg); n > 0 {
+		f.Add("kernelopt", r.BootCfg[n-1].KernelOpt)
+	}
+	for _, m := range r.Modules {
+		f.Addf("added module", "%s, %s", m.Path, display.Count(len(m.Entries), "file", "files"))
+	}
+	if r.Kickstart != nil {
+		f.Addf("kickstart", "%s, see --kickstart", display.Bytes(int64(len(r.Kickstart))))
+	}
+	return f
+}
+
+func totalSize(r *imager.Report) int64 {
+	var n int64
+	for _, f := range r.Files {
+		n += f.Size
+	}
+	return n
+}
+
+func (a *app) showVIBs(r *imager.Report) error {
+	t := display.Table{Header: []string{"VIB", "VERSION", "VENDOR", "ACCEPTANCE"}}
+	for _, v := range r.VIBs.VIBs {
+		t.Rows = append(t.Rows, []string{v.Name, v.Version, v.Vendor, v.Acceptance})
+	}
+	return t.Write(a.Stdout)
+}
+
+func (a *app) showFiles(r *imager.Report) error {
+	t := display.Table{Header: []string{"OFFSET", "SIZE", "ROLE", "PATH", "VIB"}}
+	for _, f := range r.Files {
+		t.Rows = append(t.Rows, []string{fmt.Sprint(f.Offset), fmt.Sprint(f.Size), string(f.Role), f.Path, f.VIB})
+	}
+	return t.Write(a.Stdout)
+}

@@ -1,0 +1,182 @@
+package option
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	// DefaultConfig is the configuration file that is used if it is there.
+	DefaultConfig = "esxi-img.yaml"
+	// maxConfig bounds the configuration file, in bytes.
+	maxConfig = 1 << 20
+)
+
+// Profile says what goes into an image. Its fields are those of esxi-img.yaml;
+// flags come on top of the file.
+type Profile struct {
+	ISO            string   `yaml:"iso"`
+	Output         string   `yaml:"output"`
+	Format         string   `yaml:"format"`
+	Kickstart      string   `yaml:"kickstart"`
+	Pre            []string `yaml:"pre"`
+	Post           []string `yaml:"post"`
+	Firstboot      []string `yaml:"firstboot"`
+	Modules        []string `yaml:"modules"`
+	KernelOpts     []string `yaml:"kernelopts"`
+	Headroom       Size     `yaml:"headroom"`
+	SectorSize     int      `yaml:"sectorSize"`
+	VerifyPayloads bool     `yaml:"verifyPayloads"`
+}
+
+// ProfileFlags fill a Profile from a configuration file and from flags.
+type ProfileFlags struct {
+	given            Profile
+	config           string
+	noVerifyPayloads bool
+}
+
+// defaults are what holds where neither the file nor a flag says otherwise.
+var defaults = Profile{Format: "raw", Headroom: 16 << 20, SectorSize: 512, VerifyPayloads: true}
+
+// AddFlags adds the group's flags.
+func (p *ProfileFlags) AddFlags(f *pflag.FlagSet) {
+	g := &p.given
+	f.StringVarP(&g.Output, "output", "o", "", "write the disk image to `FILE`")
+	f.StringVar(&g.Format, "format", defaults.Format, "disk `FORMAT`: raw")
+	p.AddContentFlags(f)
+	g.Headroom = defaults.Headroom
+	f.Var(&g.Headroom, "headroom", "free `SIZE` on the volume for later changes")
+	f.IntVar(&g.SectorSize, "sector-size", defaults.SectorSize, "logical sector size of the target disk in `BYTES`: 512 or 4096")
+	f.BoolVar(&p.noVerifyPayloads, "no-verify-payloads", false, "do not check the ISO's files against the VIBs' digests")
+	f.StringVar(&p.config, "config", "", "read the profile from `FILE` (default \"esxi-img.yaml\" if it is there)")
+}
+
+// AddContentFlags adds the flags about what runs on the host.
+func (p *ProfileFlags) AddContentFlags(f *pflag.FlagSet) {
+	g := &p.given
+	p.AddKickstartFlags(f)
+	f.StringArrayVar(&g.Modules, "module", nil, "add a module `FILE.tgz` to the installer (repeatable)")
+	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel option of the installer; `-NAME` removes it (repeatable)")
+}
+
+// AddKickstartFlags adds the flags that make up the kickstart.
+func (p *ProfileFlags) AddKickstartFlags(f *pflag.FlagSet) {
+	g := &p.given
+	f.StringVar(&g.Kickstart, "kickstart", "", "use the commands of this kickstart `FILE` instead of the built-in ones")
+	f.StringArrayVar(&g.Pre, "pre", nil, "add a %pre script `FILE`, .sh or .py (repeatable)")
+	f.StringArrayVar(&g.Post, "post", nil, "add a %post script `FILE`, .sh or .py (repeatable)")
+	f.StringArrayVar(&g.Firstboot, "firstboot", nil, "add a %firstboot script `FILE`, .sh or .py (repeatable)")
+}
+
+// Resolve merges defaults, configuration file and flags, in this order. Lists
+// of flags are added to those of the file.
+func (p *ProfileFlags) Resolve(f *pflag.FlagSet) (Profile, error) {
+	merged, err := p.fromFile()
+	if err != nil {
+		return Profile{}, err
+	}
+	g := p.given
+	override(f, "output", &merged.Output, g.Output)
+	override(f, "format", &merged.Format, g.Format)
+	override(f, "kickstart", &merged.Kickstart, g.Kickstart)
+	override(f, "headroom", &merged.Headroom, g.Headroom)
+	override(f, "sector-size", &merged.SectorSize, g.SectorSize)
+	merged.Pre = append(merged.Pre, g.Pre...)
+	merged.Post = append(merged.Post, g.Post...)
+	merged.Firstboot = append(merged.Firstboot, g.Firstboot...)
+	merged.Modules = append(merged.Modules, g.Modules...)
+	merged.KernelOpts = append(merged.KernelOpts, g.KernelOpts...)
+	if p.noVerifyPayloads {
+		merged.VerifyPayloads = false
+	}
+	return merged, nil
+}
+
+func override[T any](f *pflag.FlagSet, flag string, to *T, value T) {
+	if f.Changed(flag) {
+		*to = value
+	}
+}
+
+// fromFile reads the configuration file. Without --config a missing one is no
+// error.
+func (p *ProfileFlags) fromFile() (Profile, error) {
+	merged := defaults
+	name := p.config
+	if name == "" {
+		name = DefaultConfig
+	}
+	text, err := readBounded(name)
+	if errors.Is(err, fs.ErrNotExist) && p.config == "" {
+		return merged, nil
+	}
+	if err != nil {
+		return merged, err
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(&merged); err != nil && !errors.Is(err, io.EOF) {
+		return merged, fmt.Errorf("%s: %w", name, plainYAML(err))
+	}
+	merged.relativeTo(filepath.Dir(name))
+	return merged, nil
+}
+
+// plainYAML tells a decoder's complaints without the names of Go types.
+func plainYAML(err error) error {
+	var typeErr *yaml.TypeError
+	if !errors.As(err, &typeErr) {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	complaints := make([]string, len(typeErr.Errors))
+	for i, c := range typeErr.Errors {
+		complaints[i], _, _ = strings.Cut(c, " in type ")
+	}
+	return errors.New(strings.Join(complaints, "; "))
+}
+
+func readBounded(name string) ([]byte, error) {
+	f, err := os.Open(name) //nolint:gosec // the file that the user named
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if len(text) > maxConfig {
+		return nil, fmt.Errorf("%s: over the limit of %d bytes", name, maxConfig)
+	}
+	return text, nil
+}
+
+// relativeTo makes the paths of a configuration file relative to its folder.
+func (p *Profile) relativeTo(dir string) {
+	join := func(path string) string {
+		if path == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(dir, path)
+	}
+	for _, s := range []*string{&p.ISO, &p.Output, &p.Kickstart} {
+		*s = join(*s)
+	}
+	for _, list := range [][]string{p.Pre, p.Post, p.Firstboot, p.Modules} {
+		for i := range list {
+			list[i] = join(list[i])
+		}
+	}
+}
+
+// Defaults returns the profile that holds where nobody says otherwise.
+func Defaults() Profile { return defaults }

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"flag"
+	"io/fs"
+	"os"
+	"os/signal"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/esxi-img/esxi-img/pkg/esxitest"
+)
+
+var update = flag.Bool("update", false, "rewrite what the scripts expect")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"esxi-img": func() {
+			// A test runner may have left INT ignored.
+			signal.Reset(os.Interrupt)
+			os.Exit(run())
+		},
+	})
+}
+
+// TestScripts runs the program as users do: each script is a story with its
+// commands, what they print, and how they end.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "../../testdata/script",
+		UpdateScripts: *update,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"mkiso":    mkiso,
+			"exit":     exit,
+			"truncate": truncate,
+			"only":     only,
+		},
+	})
+}
+
+// mkiso FILE [drop=PATH] [damage=PATH] [replace=PATH:FILE] [release=NAME]
+// [bootcfg=OLD:NEW] writes a synthetic installer ISO.
+func mkiso(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 0 {
+		ts.Fatalf("usage: mkiso FILE [OPTION]...")
+	}
+	var opts []esxitest.Option
+	for _, arg := range args[1:] {
+		key, value, _ := strings.Cut(arg, "=")
+		first, second, _ := strings.Cut(value, ":")
+		switch key {
+		case "drop":
+			opts = append(opts, esxitest.Drop(value))
+		case "damage":
+			opts = append(opts, esxitest.Damage(value))
+		case "replace":
+			opts = append(opts, esxitest.Replace(first, []byte(ts.ReadFile(second))))
+		case "bootcfg":
+			opts = append(opts, esxitest.BootCfg(func(s string) string {
+				if !strings.Contains(s, first) {
+					ts.Fatalf("BOOT.CFG has no %q", first)
+				}
+				return strings.Replace(s, first, second, 1)
+			}))
+		case "release":
+			r, ok := esxitest.FindRelease(value)
+			if !ok {
+				ts.Fatalf("no release %s", value)
+			}
+			opts = append(opts, esxitest.WithRelease(r))
+		default:
+			ts.Fatalf("mkiso: unknown option %s", arg)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), esxitest.Bytes(opts...), 0o600))
+}
+
+// exit CODE COMMAND... runs a command that has to end with that code.
+func exit(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: exit CODE COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != args[0] {
+		ts.Fatalf("exit code %s, want %s", got, args[0])
+	}
+}
+
+// truncate FILE SIZE cuts a file.
+func truncate(ts *testscript.TestScript, _ bool, args []string) {
+	var size int64
+	for _, c := range args[1] {
+		size = size*10 + int64(c-'0')
+	}
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
+// only DIR NAME... checks that a folder holds those names and no others.
+func only(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	want := args[1:]
+	for _, e := range entries {
+		if !contains(want, e) {
+			ts.Fatalf("%s was left in %s", e.Name(), args[0])
+		}
+	}
+	if len(entries) != len(want) {
+		ts.Fatalf("%s has %d entries, want %d", args[0], len(entries), len(want))
+	}
+}
+
+func contains(names []string, e fs.DirEntry) bool {
+	for _, n := range names {
+		if n == e.Name() {
+			return true
+		}
+	}
+	return false
+}

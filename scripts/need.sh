@@ -1,0 +1,25 @@
+#!/bin/sh
+# Says which of the programs that the e2e tests use as judges are missing.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+missing=
+need() { # PROGRAM DEBIAN-PACKAGE
+	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need qemu-system-x86_64 qemu-system-x86
+need grub-mkstandalone grub-common
+need mcopy mtools
+need mkfs.vfat dosfstools
+need sgdisk gdisk
+need fdisk fdisk
+need xorriso xorriso
+need genisoimage genisoimage
+[ -f /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
+[ -d /usr/lib/grub/x86_64-efi ] || missing="$missing grub-efi-amd64-bin"
+
+if [ -n "$missing" ]; then
+	echo "e2e tests need these Debian packages:$missing" >&2
+	echo "install them: apt-get install --no-install-recommends$missing" >&2
+	exit 1
+fi
