@@ -27,6 +27,9 @@ type Options struct {
 	// Size of the volume in bytes, a multiple of SectorSize. 0 takes the
 	// smallest that holds everything and the headroom.
 	Size int64
+	// RoundTo is what a chosen Size is a multiple of, in bytes: a multiple of
+	// SectorSize, 0 for SectorSize itself.
+	RoundTo int64
 	// ClusterSize in bytes, a power of two. 0 takes what mkfs.vfat takes for
 	// a volume of that size.
 	ClusterSize int

@@ -463,3 +463,32 @@ func BenchmarkNew170(b *testing.B) {
 		}
 	}
 }
+
+func TestSizesAreRounded(t *testing.T) {
+	for _, sector := range []int{512, 4096} {
+		for _, size := range []int64{1, 40 << 20, 255 << 20, 258 << 20, 260 << 20, 300 << 20} {
+			files := []plan.File{{Path: "A", Size: size, Content: zeros{}}}
+			exact, err := New(files, nil, Options{SectorSize: sector})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rounded, err := New(files, nil, Options{SectorSize: sector, RoundTo: 1 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := rounded.Plan.Size; n%(1<<20) != 0 || n < exact.Plan.Size || n >= exact.Plan.Size+2<<20 {
+				t.Errorf("sectors of %d, %d bytes: a volume of %d bytes is rounded to %d", sector, size, exact.Plan.Size, n)
+			}
+			if want := pickClusterSize(sector, rounded.Plan.Size); rounded.ClusterSize != want {
+				t.Errorf("%d bytes: clusters of %d bytes, mkfs.vfat takes %d", size, rounded.ClusterSize, want)
+			}
+		}
+	}
+	if _, err := New(nil, nil, Options{RoundTo: 1000}); err == nil {
+		t.Error("rounding to 1000 bytes was accepted")
+	}
+}
+
+type zeros struct{}
+
+func (zeros) ReadAt(b []byte, _ int64) (int, error) { clear(b); return len(b), nil }

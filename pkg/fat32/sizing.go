@@ -89,7 +89,7 @@ func (n *need) choose(least int64) (clusterSize int, size int64, err error) {
 			return 0, 0, err
 		}
 		// Larger clusters need a smaller FAT: the size may fall below the step.
-		size := max(g.Size(), (over+1)*int64(o.SectorSize), least)
+		size := alignUp(max(g.Size(), (over+1)*int64(o.SectorSize), least), o.RoundTo)
 		if o.ClusterSize != 0 || pickClusterSize(o.SectorSize, size) == clusterSize {
 			return clusterSize, size, nil
 		}
@@ -188,6 +188,12 @@ func (o *Options) check() error {
 	}
 	if o.Size < 0 || o.Size > plan.MaxSize || o.Size%int64(o.SectorSize) != 0 {
 		return fmt.Errorf("fat32: volume size %d is no multiple of %d up to %d", o.Size, o.SectorSize, int64(plan.MaxSize))
+	}
+	if o.RoundTo == 0 {
+		o.RoundTo = int64(o.SectorSize)
+	}
+	if o.RoundTo < 0 || o.RoundTo > plan.MaxSize || o.RoundTo%int64(o.SectorSize) != 0 {
+		return fmt.Errorf("fat32: a size rounded to %d is no multiple of %d up to %d", o.RoundTo, o.SectorSize, int64(plan.MaxSize))
 	}
 	if o.Headroom < 0 || o.Headroom > plan.MaxSize {
 		return fmt.Errorf("fat32: headroom of %d bytes is outside 0 to %d", o.Headroom, int64(plan.MaxSize))

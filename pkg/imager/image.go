@@ -48,7 +48,7 @@ type Image struct {
 // that happens when the plan is, and then Explain tells whose file was damaged.
 func New(img *iso.Image, p Profile) (*Image, error) {
 	// 1. What the ISO is.
-	src, err := readSource(medium{img, img.VolumeID()}, !p.SkipPayloadDigests)
+	src, err := readISO(img, !p.SkipPayloadDigests)
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +226,7 @@ func planDisk(img *iso.Image, files []plan.File, ids identifiers, p Profile) (*p
 		Time:          stamp(img, p),
 		Headroom:      p.Headroom,
 		DirHeadroom:   dirHeadroom,
+		RoundTo:       disk.PartitionStart, // so that the partition ends as aligned as it begins
 	})
 	if err != nil {
 		return nil, &InputError{Err: err}

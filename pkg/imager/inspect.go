@@ -84,7 +84,7 @@ type ModuleReport struct {
 
 // InspectISO looks at an installer ISO.
 func InspectISO(img *iso.Image) (*Report, error) {
-	src, err := readSource(medium{img, img.VolumeID()}, false)
+	src, err := readISO(img, false)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,30 @@ type medium struct {
 	volumeID string // of an ISO, "" on a disk
 }
 
+// readISO is readSource for an ISO. A strict one has to be complete and has to
+// have an image database.
+func readISO(img *iso.Image, strict bool) (*source, error) {
+	cut := img.VolumeSize() - img.Size()
+	if cut > 0 && strict {
+		return nil, &InputError{Err: cutShort(cut), Advice: "download or copy it again, and compare its SHA-256 with the vendor's"}
+	}
+	src, err := readSource(medium{img, img.VolumeID()}, strict)
+	if err != nil {
+		return nil, err
+	}
+	if cut > 0 {
+		src.warn("ISO", cutShort(cut).Error(), "")
+	}
+	for _, w := range img.Warnings() {
+		src.warn("ISO", w, "")
+	}
+	return src, nil
+}
+
+func cutShort(by int64) error {
+	return fmt.Errorf("is cut short: the last %d bytes of the volume are missing", by)
+}
+
 // readSource looks at everything on a medium that says what it is.
 func readSource(m medium, needDB bool) (*source, error) {
 	src := &source{files: m.FS}

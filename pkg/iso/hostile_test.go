@@ -71,6 +71,7 @@ func TestDamage(t *testing.T) {
 		{"cycle to the root", func(p parts) { set(at(p, p.sub, 2), 18) }, "iso: D/SUB: directory's extent at block 18 is that of . too"},
 		{"cycle to itself", func(p parts) { set(at(p, p.sub, 2), p.d.lba) }, "iso: D/SUB: directory's extent at block 19 is that of D too"},
 		{"directory of zeros", func(p parts) { clear(p.img[p.d.lba*BlockSize:][:BlockSize]) }, "iso: D: directory does not begin with a record of itself"},
+		{"directory of other records", func(p parts) { p.img[p.d.lba*BlockSize+33] = 1 }, "iso: D: directory does not begin with a record of itself"},
 		{"directory of something else", func(p parts) { set(at(p, p.d, 2), p.a.lba) }, "iso: D: directory does not begin with a record of itself"},
 		{"record too short", func(p parts) { at(p, p.a, 0)[0] = 33 }, "iso: .: record at byte 68: record length is 33, with 1980 bytes left in the block"},
 		{"record over the block's end", func(p parts) {

@@ -193,7 +193,7 @@ func (s *sources) discInfo() (*claim, error) {
 	for line := range strings.Lines(text(b)) {
 		line = strings.TrimSpace(line)
 		if version, update, build, ok := parseProfile(line); ok {
-			e := Evidence{Source: path, Text: printable(line[:min(len(line), maxXMLText)]), Version: version, Build: build}
+			e := Evidence{Source: path, Text: quote(line), Version: version, Build: build}
 			return &claim{Evidence: e, update: update}, nil
 		}
 	}
@@ -254,10 +254,14 @@ func (s *sources) evidenceFile(path string, limit int64) ([]byte, *claim, error)
 	return b, nil, nil
 }
 
-// unreadable is the evidence of a file that tells nothing.
+// unreadable is the evidence of a file that tells nothing. Errors may quote the
+// file at length.
 func unreadable(path string, err error) *claim {
-	return &claim{Evidence: Evidence{Source: path, Text: printable(fmt.Sprintf("unreadable: %v", err))}}
+	return &claim{Evidence: Evidence{Source: path, Text: quote(fmt.Sprintf("unreadable: %v", err))}}
 }
+
+// quote returns the beginning of a text, fit for a terminal.
+func quote(s string) string { return printable(s[:min(len(s), maxXMLText)]) }
 
 // xmlTexts returns the text of the first element of each name, wherever it
 // stands.

@@ -95,6 +95,7 @@ func TestRelease(t *testing.T) {
 		}
 		return dir("EFI", d)
 	}
+	oldest := Release{Product: "VMware ESXi", Version: "6.7.0", Build: "8169922"}
 	full := Release{
 		Product: "VMware ESXi", Version: "8.0.2", Update: "U2", Build: "22380479",
 		Profile: "ESXi-8.0U2-22380479-standard", Vendor: "VMware, Inc.", Arch: "amd64",
@@ -134,6 +135,11 @@ func TestRelease(t *testing.T) {
 			[]Evidence{{Source: "BOOT.CFG build"}, {Source: "other", Version: "6.7.0"}},
 			Release{Product: "VMware ESXi", Version: "6.7.0", Update: "U2", Build: "13006603", Profile: "ESXI-6.7U2-13006603-STANDARD"},
 			"BOOT.CFG build other volume id",
+		},
+		{
+			"an update of another version", "ESXI-8.0U2-22380479-STANDARD-AND", nil,
+			[]Evidence{{Source: "BOOT.CFG build", Text: "6.7.0-0.0.8169922"}},
+			oldest, "BOOT.CFG build volume id",
 		},
 		{
 			"known by its profile's name", "X", nil,
@@ -187,6 +193,7 @@ func TestEvidenceOfTrouble(t *testing.T) {
 		{"", "unreadable: it is empty"},
 		{"<a>\x1b</a>", "unreadable: XML syntax error on line 1: illegal character code U+001B"},
 		{"<a><esxVersion>x</esxVersion><build>12a</build></a>", "x 12a"},
+		{"<a><" + strings.Repeat("\xdd", 300) + ">", `"` + `unreadable: XML syntax error on line 1: invalid XML name: ` + strings.Repeat(`\xdd`, 198) + `"`},
 	} {
 		f := fixture{volumeID: "ESXI-8.0U2-22380479", root: dir("\x00", dir("UPGRADE", file("METADATA.XML;1", test.metadata)))}
 		r, err := open(t, f.build()).Release()

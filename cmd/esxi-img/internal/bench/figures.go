@@ -38,10 +38,17 @@ func figures() []Figure {
 	}
 }
 
+// remove deletes outputs. A leftover is noticed by the next run.
+func remove(paths ...string) {
+	for _, p := range paths {
+		_ = os.RemoveAll(p)
+	}
+}
+
 // build runs "esxi-img build" with payload checks on, and deletes the image.
 func (b *bench) build(ctx context.Context) (command, error) {
 	out := filepath.Join(b.dir, "ours.img")
-	defer os.Remove(out)
+	defer remove(out)
 	c := b.command(ctx, b.program, "build", b.iso, "--output", out, "--force", "--quiet")
 	return *c, c.run()
 }
@@ -58,7 +65,7 @@ func buildMemory(ctx context.Context, b *bench) (float64, error) {
 
 func copyTime(ctx context.Context, b *bench) (float64, error) {
 	out := filepath.Join(b.dir, "copy.img")
-	defer os.Remove(out)
+	defer remove(out)
 	c := b.command(ctx, "sh", "-c", `cp --reflink=never "$1" "$2" && sync "$2"`, "sh", b.iso, out)
 	return c.timed("cp", "sync")
 }
@@ -80,9 +87,7 @@ sync "$out"
 
 func pipelineTime(ctx context.Context, b *bench) (float64, error) {
 	tree, out := filepath.Join(b.dir, "tree"), filepath.Join(b.dir, "theirs.img")
-	defer func() {
-		_ = b.command(ctx, "rm", "-rf", tree, out).run()
-	}()
+	defer remove(tree, out)
 	c := b.command(ctx, "sh", "-c", pipeline, "sh", b.iso, tree, out)
 	return c.timed("xorriso", "sgdisk", "mkfs.vfat", "mcopy", "sync")
 }

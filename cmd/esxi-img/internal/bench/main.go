@@ -39,7 +39,6 @@ func main() {
 // bench is what the figures work with.
 type bench struct {
 	program string // esxi-img
-	mkiso   string
 	iso     string // full size
 	dir     string // for outputs; on the disk that is measured
 	runs    int
