@@ -4,24 +4,21 @@ set -eu
 GO=${GO:-go} FUZZTIME=${FUZZTIME:-30s} FUZZJOBS=${FUZZJOBS:-1}
 export GO FUZZTIME
 
-targets() {
-	for package in $($GO list ./...); do
-		$GO test -list '^Fuzz' "$package" | awk -v p="$package" '/^Fuzz/ { print p, $1 }'
-	done
-}
-
-list=$(targets)
+# go test lists a package's targets, then "ok" and the package.
+listed=$($GO test -list '^Fuzz' ./...) || { echo "$listed"; exit 1; }
+list=$(echo "$listed" | awk '
+	/^Fuzz/ { targets[n++] = $1 }
+	$1 == "ok" { for (i = 0; i < n; i++) print $2, targets[i]; n = 0 }')
 [ -n "$list" ] || { echo "no fuzz targets" >&2; exit 1; }
-echo "$list" | awk 'END { print NR " fuzz targets" }'
+echo "$list" | awk -v t="$FUZZTIME" 'END { print NR " fuzz targets, " t " each" }'
 workers=$(($(getconf _NPROCESSORS_ONLN) / FUZZJOBS))
 [ "$workers" -ge 1 ] || workers=1
 export workers
 
 # shellcheck disable=SC2016 # expanded by the inner shell
 echo "$list" | xargs -n 2 -P "$FUZZJOBS" sh -c '
-	echo "-- $1 $2 for $FUZZTIME"
 	if out=$($GO test -run "^$2\$" -fuzz "^$2\$" -fuzztime "$FUZZTIME" -parallel "$workers" "$1" 2>&1); then
-		echo "$out" | tail -n 3
+		echo "ok    $1 $2: $(echo "$out" | grep "^fuzz: elapsed" | tail -n 1)"
 	else
 		echo "$out"
 		echo "FAIL $1 $2"

@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 }
 
 // mkiso FILE [drop=PATH] [damage=PATH] [replace=PATH:FILE] [release=NAME]
-// [bootcfg=OLD:NEW] writes a synthetic installer ISO.
+// [arch=ARCH] [bootcfg=OLD:NEW] writes a synthetic installer ISO.
 func mkiso(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: mkiso FILE [OPTION]...")
@@ -70,6 +70,8 @@ func mkiso(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Fatalf("no release %s", value)
 			}
 			opts = append(opts, esxitest.WithRelease(r))
+		case "arch":
+			opts = append(opts, esxitest.WithArch(value))
 		default:
 			ts.Fatalf("mkiso: unknown option %s", arg)
 		}

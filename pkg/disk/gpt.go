@@ -77,8 +77,8 @@ func partitionTable(volume *plan.Plan, size int64, opts Options) (head, tail []b
 		PhysicalSectorSize: volume.SectorSize,
 		Partitions: []*gpt.Partition{{
 			Index: 1,
-			Start: PartitionStart / uint64(sector),
-			Size:  uint64(volume.Size),
+			Start: sectors(PartitionStart, sector),
+			Size:  sectors(volume.Size, 1),
 			Type:  gpt.EFISystemPartition,
 			Name:  opts.PartitionName,
 			GUID:  opts.PartitionGUID.String(),
@@ -164,7 +164,7 @@ func usable(r io.ReaderAt, off, sector, size int64) bool {
 	return string(h[:8]) == "EFI PART" &&
 		binary.LittleEndian.Uint32(h[80:]) == 128 &&
 		binary.LittleEndian.Uint32(h[84:]) == gpt.PartitionEntrySize &&
-		binary.LittleEndian.Uint64(h[72:]) < uint64(size/sector)
+		binary.LittleEndian.Uint64(h[72:]) < sectors(size, sector)
 }
 
 func readTable(r io.ReaderAt, size int64, sector int) (*Table, error) {
@@ -177,7 +177,7 @@ func readTable(r io.ReaderAt, size int64, sector int) (*Table, error) {
 		return nil, fmt.Errorf("disk: GUID of the partition table: %w", err)
 	}
 	for _, p := range t.Partitions {
-		entry, err := partition(p, size, uint64(sector))
+		entry, err := partition(p, size, int64(sector))
 		if err != nil {
 			return nil, err
 		}
@@ -187,11 +187,12 @@ func readTable(r io.ReaderAt, size int64, sector int) (*Table, error) {
 }
 
 // partition checks that an entry lies on the disk.
-func partition(p *gpt.Partition, size int64, sector uint64) (Partition, error) {
-	sectors := uint64(size) / sector
-	if p.Start == 0 || p.End < p.Start || p.End >= sectors {
-		return Partition{}, fmt.Errorf("disk: partition %d: sectors %d to %d are not on a disk of %d sectors", p.Index, p.Start, p.End, sectors)
+func partition(p *gpt.Partition, size, sector int64) (Partition, error) {
+	total := sectors(size, sector)
+	if p.Start == 0 || p.End < p.Start || p.End >= total {
+		return Partition{}, fmt.Errorf("disk: partition %d: sectors %d to %d are not on a disk of %d sectors", p.Index, p.Start, p.End, total)
 	}
+	first, count := int64(p.Start), int64(p.End-p.Start)+1 //nolint:gosec // less than total
 	typ, err := uuid.Parse(string(p.Type))
 	if err != nil {
 		return Partition{}, fmt.Errorf("disk: partition %d: type: %w", p.Index, err)
@@ -202,8 +203,13 @@ func partition(p *gpt.Partition, size int64, sector uint64) (Partition, error) {
 	}
 	return Partition{
 		Index: p.Index, Type: typ, GUID: guid, Name: p.Name,
-		Offset: int64(p.Start * sector), Size: int64((p.End - p.Start + 1) * sector),
+		Offset: first * sector, Size: count * sector,
 	}, nil
+}
+
+// sectors returns how many sectors so many bytes are; neither is negative.
+func sectors(bytes, sector int64) uint64 {
+	return uint64(bytes / sector) //nolint:gosec // see above
 }
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

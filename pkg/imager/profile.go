@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// ModuleFile and KickstartFile are the names on the volume of the module
-	// with the host scripts and of the one that holds just the kickstart.
-	ModuleFile    = "ESXIIMG.TGZ"
+	// ModuleFile is the name on the volume of the module with the host scripts.
+	ModuleFile = "ESXIIMG.TGZ"
+	// KickstartFile is that of the module which holds just the kickstart.
 	KickstartFile = "ESXIKS.TGZ"
 
 	// KickstartPath is where the kickstart lies in its module, and so where the

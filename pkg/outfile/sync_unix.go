@@ -11,7 +11,7 @@ import (
 
 // syncDir makes a rename in the directory survive a crash.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the directory of the output that the user named
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

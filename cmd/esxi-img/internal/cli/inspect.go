@@ -32,14 +32,17 @@ installer ISO or of a disk image. Nothing is written.
   esxi-img inspect --kickstart esxi.img > KS.CFG
   esxi-img inspect --json esxi.img`,
 		Args: exactArgs("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error { return a.inspect(args[0], show) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if show.kickstart && (show.files || show.vibs) {
+				return usagef("leave out --files and --vibs", "--kickstart prints the kickstart and nothing else")
+			}
+			return a.inspect(args[0], show)
+		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&show.files, "files", false, "list the files")
 	f.BoolVar(&show.vibs, "vibs", false, "list the VIBs")
 	f.BoolVar(&show.kickstart, "kickstart", false, "print the kickstart and nothing else")
-	cmd.MarkFlagsMutuallyExclusive("kickstart", "files")
-	cmd.MarkFlagsMutuallyExclusive("kickstart", "vibs")
 	return cmd
 }
 

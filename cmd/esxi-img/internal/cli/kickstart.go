@@ -118,7 +118,7 @@ func (a *app) showFindings(path string, findings []kickstart.Finding) error {
 		return display.JSON(a.Stdout, map[string]any{"file": path, "findings": findings})
 	}
 	for _, f := range findings {
-		if _, err := fmt.Fprintf(a.Stdout, "%s:%s\n", path, display.Printable(f.String())); err != nil {
+		if _, err := fmt.Fprintln(a.Stdout, display.Printable(findingText(path, f))); err != nil {
 			return err
 		}
 	}
@@ -127,4 +127,17 @@ func (a *app) showFindings(path string, findings []kickstart.Finding) error {
 		return err
 	}
 	return nil
+}
+
+// findingText is a finding as compilers write theirs.
+func findingText(path string, f kickstart.Finding) string {
+	where := path
+	if f.Line > 0 {
+		where = fmt.Sprintf("%s:%d", path, f.Line)
+	}
+	text := fmt.Sprintf("%s: %s: %s [%s]: %s", where, f.Severity, f.Message, f.Rule, f.Reason)
+	if f.Cure != "" {
+		text += ". " + f.Cure
+	}
+	return text
 }

@@ -32,7 +32,7 @@ name. A helper tarball of that tool's carries its own kickstart, which is used.
 	f := cmd.Flags()
 	f.StringVar(&profile.Kickstart, "ks-template", "", "use the commands of this kickstart `FILE`")
 	f.StringVar(&helper, "esxiimg", "", "use this installer helper `FILE` instead of the built-in module")
-	f.StringVar(&profile.Format, "format", "raw", "disk `FORMAT`: raw")
+	f.StringVar(&profile.Format, "format", "raw", "`FORMAT` of the image: raw")
 	return cmd
 }
 

@@ -57,7 +57,7 @@ func list(t *testing.T) []listed {
 var formats = []string{"pkg/iso", "pkg/vib", "pkg/bootcfg", "pkg/kickstart", "pkg/tardisk", "pkg/fat32"}
 
 // mayUse says which packages of ours a format may depend on.
-var mayUse = []string{"pkg/plan", "pkg/progress"}
+var mayUse = []string{"pkg/plan"}
 
 // only says who may depend on another module.
 var only = map[string][]string{

@@ -74,11 +74,13 @@ func TestResolve(t *testing.T) {
 			}),
 		},
 		"flags win": {
-			"output: a.img\nheadroom: 1M\n", []string{"-o", "b.img", "--headroom", "2M"},
+			"output: a.img\nheadroom: 1M\n",
+			[]string{"-o", "b.img", "--headroom", "2M"},
 			changed(func(p *option.Profile) { p.Output, p.Headroom = "b.img", 2<<20 }),
 		},
 		"lists add up": {
-			"pre: [a.sh, \"" + filepath.ToSlash(abs) + "\"]\n", []string{"--pre", "b.sh"},
+			"pre: [a.sh, \"" + filepath.ToSlash(abs) + "\"]\n",
+			[]string{"--pre", "b.sh"},
 			changed(func(p *option.Profile) { p.Pre = []string{"a.sh", filepath.ToSlash(abs), "b.sh"} }),
 		},
 		"no checks": {"", []string{"--no-verify-payloads"}, changed(func(p *option.Profile) { p.VerifyPayloads = false })},
@@ -103,5 +105,22 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), option.DefaultConfig) {
 			t.Errorf("%.20q: %v, want %q", config, err, want)
 		}
+	}
+}
+
+// The README's example is a configuration that is read.
+func TestREADMEsConfiguration(t *testing.T) {
+	readme, err := os.ReadFile("../../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(readme), "```yaml\n")
+	example, _, closed := strings.Cut(rest, "```")
+	if !ok || !closed {
+		t.Fatal("the README has no configuration")
+	}
+	p, err := resolve(t, example)
+	if err != nil || p.ISO == "" || p.Headroom != 64<<20 || len(p.KernelOpts) != 1 || len(p.Firstboot) != 1 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }

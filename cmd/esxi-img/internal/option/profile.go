@@ -52,7 +52,7 @@ var defaults = Profile{Format: "raw", Headroom: 16 << 20, SectorSize: 512, Verif
 func (p *ProfileFlags) AddFlags(f *pflag.FlagSet) {
 	g := &p.given
 	f.StringVarP(&g.Output, "output", "o", "", "write the disk image to `FILE`")
-	f.StringVar(&g.Format, "format", defaults.Format, "disk `FORMAT`: raw")
+	f.StringVar(&g.Format, "format", defaults.Format, "`FORMAT` of the image: raw")
 	p.AddContentFlags(f)
 	g.Headroom = defaults.Headroom
 	f.Var(&g.Headroom, "headroom", "free `SIZE` on the volume for later changes")
@@ -66,7 +66,7 @@ func (p *ProfileFlags) AddContentFlags(f *pflag.FlagSet) {
 	g := &p.given
 	p.AddKickstartFlags(f)
 	f.StringArrayVar(&g.Modules, "module", nil, "add a module `FILE.tgz` to the installer (repeatable)")
-	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel option of the installer; `-NAME` removes it (repeatable)")
+	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel `OPTION` of the installer, NAME or NAME=VALUE; -NAME removes it (repeatable)")
 }
 
 // AddKickstartFlags adds the flags that make up the kickstart.
@@ -146,7 +146,7 @@ func plainYAML(err error) error {
 }
 
 func readBounded(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // the file that the user named
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
