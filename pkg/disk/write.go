@@ -27,6 +27,10 @@ const (
 	// splitSize is how large a piece of a file without a digest is one job, in
 	// bytes. A file with a digest is hashed from end to end, so it is one job.
 	splitSize = 16 << 20
+
+	// writebackSize is how much of a file is handed to the disk at a time, in
+	// bytes, while the rest is still being copied.
+	writebackSize = 8 << 20
 )
 
 // WriteOptions say how a plan becomes a file.
@@ -161,7 +165,8 @@ func (w *writer) do(ctx context.Context, j job) error {
 	}
 	f := &w.plan.Files[j.extent.File]
 	sum := sha256.New()
-	for done := int64(0); done < j.extent.Length; {
+	var done, handed int64 // written; of that, handed to the disk
+	for done < j.extent.Length {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
@@ -176,8 +181,11 @@ func (w *writer) do(ctx context.Context, j job) error {
 			return err
 		}
 		done += int64(len(b))
+		if done-handed >= writebackSize || done == j.extent.Length {
+			startWriteback(w.to, j.extent.Offset+handed, done-handed)
+			handed = done
+		}
 	}
-	startWriteback(w.to, j.extent.Offset, j.extent.Length)
 	if !j.check {
 		return nil
 	}
