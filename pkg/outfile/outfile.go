@@ -28,6 +28,7 @@ type File struct {
 // Create begins the file of that name. With replace an existing regular file
 // is replaced at Commit, in one step; without, it is ErrExists.
 func Create(path string, replace bool) (*File, error) {
+	path = followLink(path)
 	if err := checkTarget(path, replace); err != nil {
 		return nil, err
 	}
@@ -36,6 +37,14 @@ func Create(path string, replace bool) (*File, error) {
 		return nil, err
 	}
 	return &File{File: tmp, path: path, replace: replace}, nil
+}
+
+// followLink returns what a symbolic link names, so that the link stays one.
+func followLink(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path
 }
 
 // Commit syncs the file and gives it its name.

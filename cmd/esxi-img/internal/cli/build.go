@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +77,9 @@ func (a *app) buildImage(ctx context.Context, isoPath, output string, profile im
 	if profile.Time, err = sourceDate(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		return err
 	}
+	if sameFile(isoPath, output) {
+		return usagef("choose another --output", "%s is the ISO itself", output)
+	}
 	source, closer, err := openISO(isoPath)
 	if err != nil {
 		return err
@@ -96,6 +100,16 @@ func (a *app) buildImage(ctx context.Context, isoPath, output string, profile im
 		return named(isoPath, img.Explain(err))
 	}
 	return a.showBuild(newBuildResult(isoPath, output, img, time.Since(began)))
+}
+
+// sameFile says whether two names are of one file.
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }
 
 // named adds the ISO's name to an error about something in it.
