@@ -47,7 +47,10 @@ echo "-- shellcheck"
 if command -v shellcheck >/dev/null 2>&1; then
 	find . \( -name .git -o -name build -o -name bin \) -prune -o -type f -name '*.sh' -print >"$TOOLS/scripts"
 	echo .ci/run >>"$TOOLS/scripts"
-	xargs shellcheck <"$TOOLS/scripts"
+	grep -v '/netinit/files/' "$TOOLS/scripts" | xargs shellcheck
+	# Snippets of a kickstart have no first line of their own; ESXi runs them in
+	# busybox ash, to which dash is the nearest that shellcheck knows.
+	grep '/netinit/files/' "$TOOLS/scripts" | xargs shellcheck -s dash
 	echo "$(grep -c . "$TOOLS/scripts") scripts checked"
 else
 	echo "shellcheck is not installed (Debian: apt-get install shellcheck)" >&2
