@@ -31,10 +31,10 @@ build: ## build ./bin/esxi-img
 
 test: ## vet and unit tests, with the race detector where there is a C compiler
 	$(GO) vet ./...
-	GO='$(GO)' sh scripts/test.sh
+	GO='$(GO)' sh .ci/test.sh
 
 e2e: ## tests that need foreign programs: file system checkers, QEMU, firmware
-	sh scripts/need.sh
+	sh .ci/need.sh
 	$(GO) vet -tags e2e ./...
 	$(GO) test -tags e2e -count=1 -timeout 20m ./...
 
@@ -42,20 +42,20 @@ bench: build ## measure against cp and against xorriso + sgdisk + mkfs.vfat + mc
 	$(GO) run ./cmd/esxi-img/internal/bench -program $(PROGRAM) -dir $(BENCHDIR) $(BENCHFLAGS)
 
 lint: ## golangci-lint, shellcheck, govulncheck
-	GO='$(GO)' TOOLS=$(TOOLS) GOLANGCI_VERSION=$(GOLANGCI_VERSION) GOVULNCHECK_VERSION=$(GOVULNCHECK_VERSION) sh scripts/lint.sh
+	GO='$(GO)' TOOLS=$(TOOLS) GOLANGCI_VERSION=$(GOLANGCI_VERSION) GOVULNCHECK_VERSION=$(GOVULNCHECK_VERSION) sh .ci/lint.sh
 
 docs: ## generate docs/cli and the man pages (build/man)
 	$(GO) run ./cmd/esxi-img/internal/gendocs -markdown docs/cli
 	$(GO) run ./cmd/esxi-img/internal/gendocs -man build/man
 
 demo: build ## synthetic ISO -> build -> inspect
-	@GO='$(GO)' ESXI_IMG=$(PROGRAM) sh scripts/demo.sh
+	@GO='$(GO)' ESXI_IMG=$(PROGRAM) sh .ci/demo.sh
 
 iso: ## synthetic ISOs of all flavours in build/iso (Rock Ridge and Joliet need xorriso or genisoimage)
-	GO='$(GO)' sh scripts/iso.sh $(ISODIR)
+	GO='$(GO)' sh .ci/iso.sh $(ISODIR)
 
 fuzz: ## every fuzz target in turn, FUZZTIME each (FUZZTIME=10m FUZZJOBS=4)
-	GO='$(GO)' FUZZTIME=$(FUZZTIME) FUZZJOBS=$(FUZZJOBS) sh scripts/fuzz.sh
+	GO='$(GO)' FUZZTIME=$(FUZZTIME) FUZZJOBS=$(FUZZJOBS) sh .ci/fuzz.sh
 
 clean: ## remove what the other targets made
 	rm -rf $(BIN) build dist
