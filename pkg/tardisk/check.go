@@ -134,6 +134,9 @@ func (c *tarCheck) entry(h *header) (int64, error) {
 	if !ok || size > MaxArchive {
 		return 0, c.refuse(h, "its size is not a number that fits", remake)
 	}
+	if field := h.badNumber(); field != "" {
+		return 0, c.refuse(h, "its "+field+" is not an octal number", remake)
+	}
 	if size > 0 && h.typeflag() != tar.TypeReg {
 		return 0, c.refuse(h, fmt.Sprintf("it is no regular file but has %d bytes", size), remake)
 	}
@@ -210,6 +213,24 @@ func (h *header) typeflag() byte {
 }
 
 func (h *header) size() (int64, bool) { return octal(h[124:136]) }
+
+// badNumber names a number field that is neither octal digits nor blank, such
+// as GNU's base-256 form, "" if there is none.
+func (h *header) badNumber() string {
+	for _, f := range []struct {
+		name     string
+		from, to int
+	}{
+		{"mode", 100, 108}, {"user id", 108, 116}, {"group id", 116, 124}, {"time", 136, 148},
+		{"device number", 329, 337}, {"device number", 337, 345}, {"access time", 345, 357}, {"change time", 357, 369},
+	} {
+		field := bytes.Trim(h[f.from:f.to], " \x00")
+		if _, ok := octal(field); !ok && len(field) > 0 {
+			return f.name
+		}
+	}
+	return ""
+}
 
 // checksumOK adds up the header's bytes, its checksum field taken for blanks.
 func (h *header) checksumOK() bool {
