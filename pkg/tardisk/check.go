@@ -221,8 +221,14 @@ func (h *header) badNumber() string {
 		name     string
 		from, to int
 	}{
-		{"mode", 100, 108}, {"user id", 108, 116}, {"group id", 116, 124}, {"time", 136, 148},
-		{"device number", 329, 337}, {"device number", 337, 345}, {"access time", 345, 357}, {"change time", 357, 369},
+		{"mode", 100, 108},
+		{"user id", 108, 116},
+		{"group id", 116, 124},
+		{"time", 136, 148},
+		{"device number", 329, 337},
+		{"device number", 337, 345},
+		{"access time", 345, 357},
+		{"change time", 357, 369},
 	} {
 		field := bytes.Trim(h[f.from:f.to], " \x00")
 		if _, ok := octal(field); !ok && len(field) > 0 {
