@@ -2,6 +2,7 @@ package imager
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -63,10 +64,29 @@ func InstallerHelper(ks []byte) ([]byte, error) {
 	return packModule(append(entries, tardisk.Entry{Path: KickstartPath, Data: ks}))
 }
 
-// KickstartModule returns the module that holds just the kickstart: a pure
-// function of its text.
-func KickstartModule(ks []byte) ([]byte, error) {
-	return packModule([]tardisk.Entry{{Path: KickstartPath, Data: ks}})
+// HostSettings are what the scripts on the host are told of the image that
+// they came with: the file SettingsPath, JSON.
+type HostSettings struct {
+	Version int `json:"version"` // 1
+	// Disk and Partition are GUIDs of the image's GPT, by which the scripts
+	// find the disk that they were started from.
+	Disk      string `json:"disk"`
+	Partition string `json:"partition"`
+	// Metadata is "required" or "optional".
+	Metadata string `json:"metadata"`
+}
+
+// KickstartModule returns the module that holds the kickstart and the settings
+// for the host scripts: a pure function of both.
+func KickstartModule(ks []byte, settings HostSettings) ([]byte, error) {
+	data, err := json.MarshalIndent(settings, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	return packModule([]tardisk.Entry{
+		{Path: KickstartPath, Data: ks},
+		{Path: SettingsPath, Data: append(data, '\n')},
+	})
 }
 
 func hostEntries() ([]tardisk.Entry, error) {
@@ -142,17 +162,32 @@ func (c *content) addHelper(p Profile) (ownKickstart bool, err error) {
 	return ownKickstart, nil
 }
 
+// addKickstart renders the kickstart. Its module is empty until finish.
 func (c *content) addKickstart(p Profile) error {
 	text, warnings, err := Kickstart(p)
 	if err != nil {
 		return err
 	}
-	data, err := KickstartModule(text)
-	if err != nil {
-		return err
-	}
 	c.kickstart, c.warnings = text, append(c.warnings, warnings...)
-	c.add(KickstartFile, data, plan.RoleKickstart)
+	c.add(KickstartFile, nil, plan.RoleKickstart)
+	return nil
+}
+
+// finish fills the kickstart's module, which tells the image's identifiers:
+// so they can't be derived from it.
+func (c *content) finish(ids identifiers, p Profile) error {
+	for i, m := range c.modules {
+		if m.Role != plan.RoleKickstart {
+			continue
+		}
+		data, err := KickstartModule(c.kickstart, HostSettings{
+			Version: 1, Disk: ids.disk.String(), Partition: ids.partition.String(), Metadata: p.metadata(),
+		})
+		if err != nil {
+			return err
+		}
+		c.modules[i] = memoryFile(m.Path, data, m.Role)
+	}
 	return nil
 }
 

@@ -20,10 +20,12 @@ type identifiers struct {
 
 // identify derives them from all that is known before payload is read, so that
 // one pass can write and hash the image, and so that the same inputs give the
-// same bytes: paths, sizes and order of the files, the ISO's volume id and
+// same bytes: paths, sizes and order of the ISO's files, its volume id and
 // date, the layout's options, and the digests of what tells one ISO or one
-// kickstart from another.
-func identify(img *iso.Image, src *source, added *content, files []plan.File, p Profile) identifiers {
+// kickstart from another. What the host is told, in boot.cfg and beside the
+// kickstart, is derived from the same and from the identifiers: only its
+// sources count.
+func identify(img *iso.Image, src *source, added *content, p Profile) identifiers {
 	h := sha256.New()
 	field := func(format string, args ...any) { putField(h, fmt.Sprintf(format, args...)) }
 	field("esxi-img identifiers v1")
@@ -37,10 +39,14 @@ func identify(img *iso.Image, src *source, added *content, files []plan.File, p 
 	for _, opt := range p.KernelOpts {
 		field("%s", opt)
 	}
+	field("%x %s", sha256.Sum256(added.kickstart), p.metadata())
 	for _, m := range added.modules {
-		field("%v", m.Expect)
+		field("%s", m.Path)
+		if m.Role != plan.RoleKickstart {
+			field("%v", m.Expect)
+		}
 	}
-	for _, f := range files {
+	for _, f := range img.Files() {
 		field("%s", f.Path)
 		field("%d", f.Size)
 	}

@@ -65,14 +65,18 @@ func New(img *iso.Image, p Profile) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	// 4. All files in disk order, with the digests that the VIBs vouch for.
+	// 4. Identifiers, from what is known so far, and the module that tells them
+	// to the host.
+	ids := identify(img, src, added, p)
+	if err := added.finish(ids, p); err != nil {
+		return nil, err
+	}
+	// 5. All files in disk order, with the digests that the VIBs vouch for.
 	out := &Image{Release: src.release, VIBs: src.vibs, Kickstart: added.kickstart}
 	files, err := out.arrange(img, src, cfgs, added, p)
 	if err != nil {
 		return nil, err
 	}
-	// 5. Identifiers, from what is known so far.
-	ids := identify(img, src, added, files, p)
 	// 6. The volume, and the disk around it.
 	out.DiskGUID = ids.disk
 	if out.Plan, err = planDisk(img, files, ids, p); err != nil {

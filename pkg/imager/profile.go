@@ -19,6 +19,10 @@ const (
 	// installer finds it.
 	KickstartPath = "esxiimg/KS.CFG"
 
+	// SettingsPath is where the settings for the host scripts lie in the same
+	// module.
+	SettingsPath = "esxiimg/image.json"
+
 	// MaxModule is the largest module file of a user's, in bytes.
 	MaxModule = 256 << 20
 )
@@ -43,6 +47,9 @@ type Profile struct {
 	// KernelOpts are options of the installer's kernel: NAME or NAME=VALUE is
 	// added or replaced, -NAME removed.
 	KernelOpts []string
+	// MetadataRequired stops the installation on a host without metadata,
+	// before a disk is touched. Otherwise it goes on with what the image has.
+	MetadataRequired bool
 	// Headroom is how many bytes stay free on the volume.
 	Headroom int64
 	// SectorSize is the target's logical sector size, 512 or 4096; 0 is 512.
@@ -51,6 +58,13 @@ type Profile struct {
 	SkipPayloadDigests bool
 	// Time stamps the files; zero is the ISO's own date.
 	Time time.Time
+}
+
+func (p Profile) metadata() string {
+	if p.MetadataRequired {
+		return "required"
+	}
+	return "optional"
 }
 
 // Module is a tar module file of the user's.

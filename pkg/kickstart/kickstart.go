@@ -126,21 +126,15 @@ func (s Severity) rank() int {
 }
 
 // Default is the command part that is used where the user has no kickstart.
-//
-// The disk: logical drives of Dell's and HPE's RAID and boot controllers first
-// (by vendor, and by driver: hpsa up to 6.7, nhpsa and smartpqi since), then
-// any local disk. The first filter with a hit wins, and one without a hit costs
-// nothing. Remote disks are left out because with --overwritevmfs the first
-// LUN of a SAN, a datastore in use elsewhere, would be erased; USB because
-// people leave sticks in hosts.
-//
-// The network: DHCP on the adapter that the host booted from, or else the
-// first that has a link.
+// What differs from host to host, our %pre scripts write: the disk is the one
+// that carries the image unless the metadata chooses another, the network is
+// the metadata's management network or DHCP, and the root password is never in
+// the image.
 func Default() string {
 	return `# The default kickstart of esxi-img.
 vmaccepteula
-install --firstdisk=DELL,hpsa,nhpsa,smartpqi,local --overwritevmfs
-network --bootproto=dhcp
+%include /tmp/install
+%include /tmp/network
 %include /tmp/rootpw
 reboot
 `

@@ -25,7 +25,10 @@ func TestDefaultWithBuiltins(t *testing.T) {
 	if got := strings.Count(string(out), "--interpreter="); got != len(builtin) {
 		t.Errorf("%d sections, want %d", got, len(builtin))
 	}
-	for _, want := range []string{"\n%include /tmp/rootpw\n", "# pre/00-defaults.sh", "# writes: /tmp/rootpw"} {
+	for _, want := range []string{
+		"\n%include /tmp/rootpw\n", "\n%include /tmp/network\n", "\n%include /tmp/install\n",
+		"# pre/00-defaults.sh", "# writes: /tmp/rootpw", "# writes: /tmp/network", "# writes: /tmp/install",
+	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is missing", want)
 		}

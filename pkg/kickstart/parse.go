@@ -161,6 +161,15 @@ func (s *script) includes() []include {
 	return out
 }
 
+// says tells whether the command part has a command; any of those that choose
+// a disk counts as install.
+func (s *script) says(wanted string) bool {
+	return slices.ContainsFunc(s.commands, func(c command) bool {
+		name := canonical(c.name)
+		return name == wanted || wanted == "install" && (name == "upgrade" || name == "installorupgrade")
+	})
+}
+
 // mentions tells whether a %pre script of the kickstart's own names a path.
 func (s *script) mentions(path string) bool {
 	for _, sec := range s.sections {

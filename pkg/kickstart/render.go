@@ -12,7 +12,9 @@ type Options struct {
 	Kickstart []byte
 	// Builtin snippets are rendered in the order of section and name.
 	Builtin []Snippet
-	// User snippets follow, in the order of section, then as given.
+	// User snippets follow, in the order of section, then as given. Built-in
+	// ones of %firstboot that are named 90 or later come after them: they end
+	// the first boot.
 	User []Snippet
 }
 
@@ -37,7 +39,8 @@ func Render(opts Options) ([]byte, []Finding, error) {
 
 	own := parse(text)
 	builtin, unused := usable(byName(opts.Builtin), own)
-	snippets := slices.Concat(builtin, bySection(opts.User))
+	builtin, last := ending(builtin)
+	snippets := slices.Concat(builtin, bySection(opts.User), last)
 
 	var out strings.Builder
 	out.WriteString(text)
@@ -60,7 +63,7 @@ func Render(opts Options) ([]byte, []Finding, error) {
 	}
 
 	findings := Lint([]byte(out.String()), LintOptions{})
-	findings = append(findings, unasked(unused)...)
+	findings = append(findings, unasked(unused, own)...)
 	findings = append(findings, unwritten(own, snippets)...)
 	sortFindings(findings)
 	return []byte(out.String()), findings, nil
@@ -71,6 +74,19 @@ func Render(opts Options) ([]byte, []Finding, error) {
 func (s Snippet) render(out *strings.Builder) {
 	fmt.Fprintf(out, "\n%%%s --interpreter=%s\n# %s/%s\n", s.Section, s.Interpreter, s.Section, s.Name)
 	out.WriteString(normalize([]byte(s.Body)))
+}
+
+// ending parts those that end the first boot from the others: a reboot would
+// cut the user's scripts off.
+func ending(snippets []Snippet) (others, last []Snippet) {
+	for _, s := range snippets {
+		if s.Section == Firstboot && s.Name >= "90" {
+			last = append(last, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return others, last
 }
 
 func byName(snippets []Snippet) []Snippet {
@@ -120,9 +136,10 @@ func usable(snippets []Snippet, own *script) (used, unused []Snippet) {
 	return used, unused
 }
 
-// unasked warns of the files that snippets would write if the kickstart
-// included them.
-func unasked(snippets []Snippet) []Finding {
+// unasked tells of the files that snippets would write if the kickstart
+// included them. Where it says itself which disk or network to take, that is
+// nobody's mistake; a password that the metadata has and nobody sets is.
+func unasked(snippets []Snippet, own *script) []Finding {
 	var out []Finding
 	for _, s := range snippets {
 		for _, path := range s.Writes {
@@ -130,8 +147,12 @@ func unasked(snippets []Snippet) []Finding {
 			if !ok {
 				g.lost = "what the snippet writes has no effect"
 			}
+			severity := Warning
+			if g.command != "rootpw" && own.says(g.command) {
+				severity = Note
+			}
 			out = append(out, Finding{
-				Severity: Warning, Rule: "include-missing",
+				Severity: severity, Rule: "include-missing",
 				Message: fmt.Sprintf("the kickstart has no %q", "%include "+path),
 				Reason:  fmt.Sprintf("%s; snippet %s/%s is left out", g.lost, s.Section, s.Name),
 				Cure:    fmt.Sprintf("Add the line \"%%include %s\"%s", path, g.instead),

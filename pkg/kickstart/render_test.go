@@ -24,7 +24,7 @@ func TestRenderOrder(t *testing.T) {
 		Builtin: []Snippet{
 			snippet(t, Firstboot, "10-a.py", "f1"),
 			snippet(t, Pre, "20-b.sh", "p2\n"),
-			snippet(t, Pre, "10-a.py", "# writes: /tmp/rootpw\np1\r\n"),
+			snippet(t, Pre, "10-a.py", "# writes: /tmp/rootpw /tmp/network /tmp/install\np1\r\n"),
 			snippet(t, Post, "10-a.sh", "o1"),
 		},
 		User: []Snippet{
@@ -40,7 +40,7 @@ func TestRenderOrder(t *testing.T) {
 	want := Default() + `
 %pre --interpreter=python
 # pre/10-a.py
-# writes: /tmp/rootpw
+# writes: /tmp/rootpw /tmp/network /tmp/install
 p1
 
 %pre --interpreter=busybox
@@ -82,6 +82,8 @@ u3
 func TestRenderKickstarts(t *testing.T) {
 	writer := snippet(t, Pre, "30-rootpw.py", "# writes: /tmp/rootpw\npass\n")
 	other := snippet(t, Pre, "20-x.sh", "echo x\n")
+	disk := snippet(t, Pre, "50-disk.py", "# writes: /tmp/install\nx\n")
+	lan := snippet(t, Pre, "40-lan.py", "# writes: /tmp/network\nx\n")
 	hash := "rootpw --iscrypted $6$salt$" + hash86
 	tests := []struct {
 		name    string
@@ -91,7 +93,11 @@ func TestRenderKickstarts(t *testing.T) {
 		has     string
 		hasNot  string
 	}{
-		{"default", Default(), []Snippet{writer, other}, []string{"3 note firstdisk"}, "pre/30-rootpw.py", ""},
+		{"default", Default(), []Snippet{writer, lan, disk, other}, nil, "pre/30-rootpw.py", ""},
+		{"default without its scripts", Default(), []Snippet{writer}, []string{"3 error include-unwritten", "4 error include-unwritten"}, "pre/30-rootpw.py", ""},
+		{"own disk and network", good, []Snippet{writer, lan, disk}, []string{"0 note include-missing", "0 note include-missing"}, "pre/30-rootpw.py", "pre/50-disk.py"},
+		{"no network at all", with("network --bootproto=dhcp\n", ""), []Snippet{writer, lan}, []string{"0 note network-missing", "0 warning include-missing"}, "pre/30-rootpw.py", "pre/40-lan.py"},
+		{"upgrade", with("install --firstdisk=local --overwritevmfs", "upgrade --firstdisk=local"), []Snippet{writer, disk}, []string{"0 note include-missing"}, "pre/30-rootpw.py", "pre/50-disk.py"},
 		{"no last newline", strings.TrimSuffix(good, "\n"), []Snippet{writer}, nil, "reboot\n\n%pre", ""},
 		{"crlf and mark", "\xef\xbb\xbf" + strings.ReplaceAll(good, "\n", "\r\n"), []Snippet{writer}, nil, "vmaccepteula\ninstall", "\r"},
 		{"carelessly converted", strings.ReplaceAll(good, "\n", "\r\r\n"), []Snippet{writer}, nil, "vmaccepteula\ninstall", "\r"},

@@ -53,7 +53,10 @@ func TestSnippets(t *testing.T) {
 			}
 		}
 	}
-	want := []string{"pre/00-defaults.sh", "pre/20-configdrive.sh", "pre/30-rootpw.py", "post/20-modules.py", "firstboot/20-host.sh"}
+	want := []string{
+		"pre/00-defaults.sh", "pre/20-metadata.py", "pre/30-rootpw.py", "pre/40-network.py", "pre/50-install.py", "pre/90-report.py",
+		"post/10-guard.py", "post/20-bootbank.py", "post/90-report.py", "firstboot/20-host.sh", "firstboot/90-finish.sh",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("got %q, want %q", names, want)
 	}

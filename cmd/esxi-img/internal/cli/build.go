@@ -132,6 +132,9 @@ func checkFormat(p option.Profile) error {
 	if p.SectorSize != 512 && p.SectorSize != 4096 {
 		return usagef("use 512, or 4096 for a 4K-native disk", "--sector-size %d is not a sector size", p.SectorSize)
 	}
+	if p.Metadata != "required" && p.Metadata != "optional" {
+		return usagef("use required or optional", "--metadata %s: not known", p.Metadata)
+	}
 	if p.Output == "" {
 		return usagef("name the image: esxi-img build --output esxi.img ISO", "--output is missing; this version does not write OCI layouts")
 	}

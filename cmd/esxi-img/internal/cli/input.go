@@ -111,6 +111,7 @@ func loadProfile(p option.Profile) (imager.Profile, error) {
 		Headroom:           int64(p.Headroom),
 		SectorSize:         p.SectorSize,
 		SkipPayloadDigests: !p.VerifyPayloads,
+		MetadataRequired:   p.Metadata == "required",
 	}
 	var err error
 	if out.Kickstart, out.Snippets, err = loadKickstart(p); err != nil {

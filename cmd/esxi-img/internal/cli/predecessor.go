@@ -37,7 +37,8 @@ name. A helper tarball of that tool's carries its own kickstart, which is used.
 }
 
 func (a *app) genImg(c *cobra.Command, isoPath string, p option.Profile, helper string) error {
-	p.SectorSize, p.Headroom, p.VerifyPayloads = option.Defaults().SectorSize, option.Defaults().Headroom, true
+	d := option.Defaults()
+	p.SectorSize, p.Headroom, p.Metadata, p.VerifyPayloads = d.SectorSize, d.Headroom, d.Metadata, true
 	if err := checkFormat(p); err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ of that. Results go to standard output, everything else to standard error.
 		return usagef(seeHelp(c), "%w", err)
 	})
 	cmd.AddCommand(
-		newBuild(a), newInspect(a), newKickstart(a), newInstallerModule(a),
+		newBuild(a), newInspect(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
 		newGenImg(a), newKSTemplate(a), newInstallerHelper(a), newVersion(a),
 	)
 	return cmd

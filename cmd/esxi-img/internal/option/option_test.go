@@ -83,7 +83,9 @@ func TestResolve(t *testing.T) {
 			[]string{"--pre", "b.sh"},
 			changed(func(p *option.Profile) { p.Pre = []string{"a.sh", filepath.ToSlash(abs), "b.sh"} }),
 		},
-		"no checks": {"", []string{"--no-verify-payloads"}, changed(func(p *option.Profile) { p.VerifyPayloads = false })},
+		"metadata":         {"metadata: required\n", nil, changed(func(p *option.Profile) { p.Metadata = "required" })},
+		"metadata by flag": {"metadata: required\n", []string{"--metadata", "optional"}, defaults},
+		"no checks":        {"", []string{"--no-verify-payloads"}, changed(func(p *option.Profile) { p.VerifyPayloads = false })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := resolve(t, c.config, c.args...)

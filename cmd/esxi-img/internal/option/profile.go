@@ -33,6 +33,7 @@ type Profile struct {
 	Firstboot      []string `yaml:"firstboot"`
 	Modules        []string `yaml:"modules"`
 	KernelOpts     []string `yaml:"kernelopts"`
+	Metadata       string   `yaml:"metadata"`
 	Headroom       Size     `yaml:"headroom"`
 	SectorSize     int      `yaml:"sectorSize"`
 	VerifyPayloads bool     `yaml:"verifyPayloads"`
@@ -46,7 +47,7 @@ type ProfileFlags struct {
 }
 
 // defaults are what holds where neither the file nor a flag says otherwise.
-var defaults = Profile{Format: "raw", Headroom: 16 << 20, SectorSize: 512, VerifyPayloads: true}
+var defaults = Profile{Format: "raw", Metadata: "optional", Headroom: 16 << 20, SectorSize: 512, VerifyPayloads: true}
 
 // AddFlags adds the group's flags.
 func (p *ProfileFlags) AddFlags(f *pflag.FlagSet) {
@@ -65,6 +66,7 @@ func (p *ProfileFlags) AddFlags(f *pflag.FlagSet) {
 func (p *ProfileFlags) AddContentFlags(f *pflag.FlagSet) {
 	g := &p.given
 	p.AddKickstartFlags(f)
+	f.StringVar(&g.Metadata, "metadata", defaults.Metadata, "`MODE` required or optional: required stops the installation before a disk is touched on a host without metadata, optional goes on")
 	f.StringArrayVar(&g.Modules, "module", nil, "add a module `FILE.tgz` to the installer (repeatable)")
 	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel `OPTION` of the installer, NAME or NAME=VALUE; -NAME removes it (repeatable)")
 }
@@ -89,6 +91,7 @@ func (p *ProfileFlags) Resolve(f *pflag.FlagSet) (Profile, error) {
 	override(f, "output", &merged.Output, g.Output)
 	override(f, "format", &merged.Format, g.Format)
 	override(f, "kickstart", &merged.Kickstart, g.Kickstart)
+	override(f, "metadata", &merged.Metadata, g.Metadata)
 	override(f, "headroom", &merged.Headroom, g.Headroom)
 	override(f, "sector-size", &merged.SectorSize, g.SectorSize)
 	merged.Pre = append(merged.Pre, g.Pre...)

@@ -1,84 +1,98 @@
-"""%post: what the first boot needs is put on the new boot bank."""
+"""%post: what the first boot needs is put on the new boot bank, and the
+host's kernel options into its boot.cfg.
+
+Nothing is changed unless all of it can be, and nothing at all under Secure
+Boot: a module that is of no VIB may stop such a host for good.
+"""
 import gzip
 import io
 import json
 import os
-import shutil
-import subprocess
-import sys
+import re
 import tarfile
 
-from esxi_netinit import metadata
+from esxi_netinit.stage import Refused
 
-OURS = "esxiimg.tgz"
-METADATA = "esximeta.tgz"
-MODEL = "esximeta/model.json"
+OURS, METADATA = "esxiimg.tgz", "esximeta.tgz"
+PACKAGE = "esxiimg/esxi_netinit"
+MODEL = "esxiimg/metadata/model.json"
+VOLUMES = "/vmfs/volumes"
 MAX_BOOT_CFG = 1 << 20  # bytes
+MAX_SOURCE = 4 << 20  # bytes of our package
 MAX_VOLUMES = 256
 MAX_MODULES = 200  # more are in danger in the boot loader
-SECURE_BOOT = "/usr/lib/vmware/secureboot/bin/secureBoot.py"
-SECURE_BOOT_SECONDS = 60
+MAX_KERNELOPT = 2000  # bytes; the loader takes 4 KiB together with the kernel's path
+SPARE = 4 << 20  # bytes that stay free for the host's own state
+SERIAL_CONSOLE = ("text", "nofb", "com1_baud=115200", "com1_Port=0x3f8", "tty2Port=com1", "gdbPort=none", "logPort=none")
+_SPANNED = re.compile(r"Partitions spanned[^\n]*\n\s*(\S+):[0-9]+\s*$", re.MULTILINE)
 
 
-class Refused(Exception):
-    """Why the boot bank is left as it is."""
-
-
-def say(text):
-    print("esxi-img: " + text)
-
-
-def main(root):
-    """Nothing is changed unless all of it can be."""
-    if secure_boot(root) != "off":
-        say("Secure Boot is on, or can't be told to be off: nothing is added to the boot bank.")
-        say("Host name and SSH keys of the metadata are not applied.")
+def add(stage):
+    """Whether the first boot will find what it needs."""
+    model, image = stage.model(), stage.image()
+    options = kernel_options(model, image)
+    secure = stage.secure_boot()
+    if secure != "off":
+        stage.note("Secure Boot is %s: nothing is added to the host, and its first boot applies nothing of the metadata but"
+                   " root password and management network" % secure)
+        for what in left_out(model, options):
+            stage.note("not applied: " + what)
         return False
     try:
-        bank = find(root)
-        config = os.path.join(bank, "boot.cfg")
-        text = read(config)
-        edited = add_modules(text, [OURS, METADATA])
-        pack_ours(root, bank)
-        pack_metadata(root, bank)
-        if edited != text:
-            replace(config, edited)
-    except (Refused, metadata.Refused) as err:
-        say("the boot bank is left as it is: %s" % err)
+        bank = find(stage)
+        fill(stage, bank, model, options)
+    except Refused as err:
+        stage.note("the boot bank is left as it is, and the first boot applies nothing: %s" % err)
         return False
     except OSError as err:
-        say("the boot bank is left as it is: %s" % err.strerror)
+        stage.note("the boot bank is left as it is, and the first boot applies nothing: %s" % err.strerror)
         return False
-    say("%s and %s are on the boot bank %s" % (OURS, METADATA, bank))
+    stage.say("%s and %s are on the boot bank %s" % (OURS, METADATA, os.path.basename(bank)))
     return True
 
 
-def secure_boot(root):
-    """"on", "off" or "unknown". Only a plain "Disabled" is off: a module that
-    is of no VIB may stop a host under Secure Boot for good."""
-    script = root + SECURE_BOOT
-    if not os.path.exists(script):
-        return "unknown"
-    try:
-        out = subprocess.check_output(
-            [sys.executable or "python", script, "-s"], stderr=subprocess.STDOUT, timeout=SECURE_BOOT_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    words = out.decode("ascii", "replace").lower().split()
-    if "enabled" in words:
-        return "on"
-    return "off" if "disabled" in words else "unknown"
+def left_out(model, options):
+    """What of a model needs the first boot, for the report. No values: a
+    license is among them."""
+    have = (
+        ("the host name", model.hostname or model.fqdn), ("SSH keys", model.ssh_keys),
+        ("networks and links beyond the management network", len(model.networks) > 1 or len(model.links) > 1),
+        ("DNS", model.dns["servers"] or model.dns["search"]), ("NTP", model.ntp), ("the syslog host", model.syslog),
+        ("the license", model.license), ("commands", model.commands), ("files", model.write_files),
+        ("certificates", model.ca_certs), ("kernel options: " + " ".join(options), options),
+    )
+    return [what for what, there in have if there]
 
 
-def find(root):
+def kernel_options(model, image):
+    options = list(image.kernel_options) + list(model.kernel_options)
+    return options + list(SERIAL_CONSOLE) if model.serial_console else options
+
+
+def fill(stage, bank, model, options):
+    config = os.path.join(bank, "boot.cfg")
+    text = read(config)
+    edited = set_options(add_modules(text, [OURS, METADATA]), options)
+    files = [(OURS, pack(stage, sources(stage))), (METADATA, pack(stage, {MODEL: dump(model)}))]
+    room(bank, sum(len(data) for _, data in files) + len(edited))
+    for name, data in files:
+        write(os.path.join(bank, name), data)
+    # Last: until now the host boots as if we had not been here.
+    if edited != text:
+        write(config, edited)
+
+
+def dump(model):
+    return json.dumps(model.to_dict(), indent=1, sort_keys=True).encode("ascii") + b"\n"
+
+
+def find(stage):
     """The boot bank that was just installed: the one whose boot.cfg lists
-    onetime.tgz. The label BOOTBANK1 is no help where a second disk holds an
-    ESXi, and so are two that wait for their first boot."""
-    volumes = root + "/vmfs/volumes"
+    onetime.tgz, on the disk that was chosen. The label BOOTBANK1 is no help
+    where a second disk holds an ESXi."""
     banks = []
-    for name in sorted(os.listdir(volumes))[:MAX_VOLUMES]:
-        volume = os.path.join(volumes, name)
+    for name in sorted(os.listdir(stage.path(VOLUMES)))[:MAX_VOLUMES]:
+        volume = os.path.join(stage.path(VOLUMES), name)
         # Labels are links to the volumes.
         if os.path.islink(volume) or not os.path.isfile(os.path.join(volume, "boot.cfg")):
             continue
@@ -87,35 +101,49 @@ def find(root):
                 banks.append(volume)
         except Refused:
             continue
+    wanted = stage.state.get("install", {}).get("disk")
+    if wanted is not None:
+        # Where the disk of a bank can't be told, the bank may be it.
+        known = [(bank, disk_of(stage, bank)) for bank in banks]
+        banks = [bank for bank, disk in known if disk == wanted] or [bank for bank, disk in known if disk is None]
     if len(banks) != 1:
         raise Refused("%d boot banks list onetime.tgz, one is wanted" % len(banks))
     return banks[0]
+
+
+def disk_of(stage, bank):
+    """The name of the disk that a volume is on, None if nothing tells."""
+    code, text = stage.command(["vmkfstools", "-P", bank])
+    match = _SPANNED.search(text) if code == 0 else None
+    return match.group(1) if match else None
 
 
 def read(path):
     with open(path, "rb") as f:
         text = f.read(MAX_BOOT_CFG + 1)
     if len(text) > MAX_BOOT_CFG:
-        raise Refused("%s has more than %d bytes" % (path, MAX_BOOT_CFG))
+        raise Refused("boot.cfg has more than %d bytes" % MAX_BOOT_CFG)
     return text
 
 
-def modules_line(lines):
+def find_line(lines, key):
     """The index of the line that counts, which is the last of its kind."""
     found = None
     for i, line in enumerate(lines):
-        if line.lstrip().lower().startswith(b"modules="):
+        name, equals, _ = line.partition(b"=")
+        if equals and name.strip().lower() == key:
             found = i
-    if found is None:
-        raise Refused("boot.cfg has no modules line")
     return found
 
 
 def modules(text):
     """The names of the modules, without folder and arguments."""
     lines = text.splitlines()
-    line = lines[modules_line(lines)].partition(b"=")[2]
-    return [part.split()[0].rpartition(b"/")[2].lower() for part in line.split(b"---") if part.split()]
+    i = find_line(lines, b"modules")
+    if i is None:
+        raise Refused("boot.cfg has no modules line")
+    parts = lines[i].partition(b"=")[2].split(b"---")
+    return [part.split()[0].rpartition(b"/")[2].lower() for part in parts if part.split()]
 
 
 def add_modules(text, names):
@@ -125,67 +153,105 @@ def add_modules(text, names):
     missing = [name.encode("ascii") for name in names if name.encode("ascii") not in present]
     if len(present) + len(missing) > MAX_MODULES:
         raise Refused("boot.cfg would list more than %d modules" % MAX_MODULES)
+    return append(text, b"modules", b"".join(b" --- " + name for name in missing))
+
+
+def set_options(text, options):
+    """boot.cfg with the kernel options: one of the same name is replaced."""
+    if not options:
+        return text
     lines = text.splitlines(True)
-    i = modules_line(lines)
-    bare = lines[i].rstrip(b"\r\n")
-    end = lines[i][len(bare):]
-    lines[i] = bare.rstrip() + b"".join(b" --- " + name for name in missing) + end if missing else lines[i]
+    i = find_line(lines, b"kernelopt")
+    if i is None:
+        raise Refused("boot.cfg has no kernelopt line")
+    key, _, value = lines[i].rstrip(b"\r\n").partition(b"=")
+    end = lines[i][len(lines[i].rstrip(b"\r\n")):]
+    out = value.decode("latin-1").split()
+    for option in options:
+        name = option.partition("=")[0]
+        if option not in out:
+            out = [old for old in out if old.partition("=")[0] != name] + [option]
+    line = key + b"=" + " ".join(out).encode("latin-1")
+    if len(line) > MAX_KERNELOPT:
+        raise Refused("the kernel options have more than %d bytes" % MAX_KERNELOPT)
+    lines[i] = line + end
     return b"".join(lines)
 
 
-def pack_ours(root, bank):
-    """The loader has unpacked the module: pack it again."""
-    with open(root + "/tardisks/" + OURS, "rb") as source:
-        head = source.read(2)
-        source.seek(0)
-        if head == b"\x1f\x8b":
-            # Not seen, and then it is packed already.
-            write(os.path.join(bank, OURS), lambda out: shutil.copyfileobj(source, out))
-        else:
-            write(os.path.join(bank, OURS), lambda out: packed(source, out))
+def append(text, key, more):
+    if not more:
+        return text
+    lines = text.splitlines(True)
+    i = find_line(lines, key)
+    bare = lines[i].rstrip(b"\r\n")
+    lines[i] = bare.rstrip() + more + lines[i][len(bare):]
+    return b"".join(lines)
 
 
-def pack_metadata(root, bank):
-    model, notes = metadata.model(root + "/tmp/config-2")
-    for note in notes:
-        say("metadata: " + note)
-    source = io.BytesIO(archive(MODEL, json.dumps(model, indent=1, sort_keys=True).encode("ascii") + b"\n"))
-    write(os.path.join(bank, METADATA), lambda out: packed(source, out))
+def sources(stage):
+    """Our package and nothing else: the folder that it lies in also has the
+    kickstart, and may have raw metadata."""
+    out, total = {}, 0
+    folder = stage.path("/" + PACKAGE)
+    for name in sorted(os.listdir(folder)):
+        if not name.endswith(".py"):
+            continue
+        with open(os.path.join(folder, name), "rb") as f:
+            data = f.read(MAX_SOURCE)
+        total += len(data)
+        if total >= MAX_SOURCE:
+            raise Refused("our own module has more than %d bytes" % MAX_SOURCE)
+        out[PACKAGE + "/" + name] = data
+    if PACKAGE + "/main.py" not in out:
+        raise Refused("our own module is not loaded")
+    return out
 
 
-def archive(path, data):
-    """An old GNU tar with one file, its folder before it."""
+def pack(stage, files):
+    """A module as the loader takes it: an old GNU tar, each folder before
+    what is in it, in one gzip member without a name or a time."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        folder = tarfile.TarInfo(os.path.dirname(path))
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(folder)
-        entry = tarfile.TarInfo(path)
-        entry.size, entry.mode = len(data), 0o644
-        tar.addfile(entry, io.BytesIO(data))
+    with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as packed:
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            made = set()
+            for path in sorted(files):
+                for i, char in enumerate(path):
+                    if char == "/" and path[:i] not in made:
+                        made.add(path[:i])
+                        tar.addfile(info(path[:i], tarfile.DIRTYPE, 0o755, 0))
+                tar.addfile(info(path, tarfile.REGTYPE, 0o644, len(files[path])), io.BytesIO(files[path]))
     return out.getvalue()
 
 
-def packed(source, out):
-    """One gzip member without a name or a time."""
-    with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as z:
-        shutil.copyfileobj(source, z)
+def info(path, kind, mode, size):
+    entry = tarfile.TarInfo(path)
+    entry.type, entry.mode, entry.size = kind, mode, size
+    return entry
 
 
-def write(path, fill):
+def room(bank, needed):
+    """The bank must hold the new files and the host's own state."""
+    try:
+        free = os.statvfs(bank)
+    except (OSError, AttributeError):
+        return  # then writing will tell
+    if free.f_blocks and free.f_bavail * free.f_frsize < needed + SPARE:
+        raise Refused("the boot bank has %d KiB free, %d are needed" % (free.f_bavail * free.f_frsize >> 10, needed + SPARE >> 10))
+
+
+def write(path, data):
     """Under its name only when it is complete; the temporary name is 8.3."""
     part = os.path.splitext(path)[0] + ".new"
     try:
         with open(part, "wb") as out:
-            fill(out)
+            out.write(data)
             out.flush()
             os.fsync(out.fileno())
+        with open(part, "rb") as f:
+            if f.read() != data:
+                raise OSError(5, "what was written can't be read back")
         os.rename(part, path)
     except OSError:
         if os.path.exists(part):
             os.remove(part)
         raise
-
-
-def replace(path, text):
-    write(path, lambda out: out.write(text))

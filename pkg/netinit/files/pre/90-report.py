@@ -1,0 +1,14 @@
+# The last word before the installer begins.
+import os
+import sys
+
+ROOT = os.environ.get("ESXI_ROOT", "")
+sys.path.insert(0, ROOT + "/esxiimg")
+sys.dont_write_bytecode = True
+
+try:
+    from esxi_netinit import installer, stage
+except ImportError as err:
+    print("esxi-img: /esxiimg is not loaded (%s)" % err)
+    sys.exit(0)
+sys.exit(stage.run(ROOT, installer.tell, "the report", stage.NEVER))
