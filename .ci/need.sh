@@ -15,6 +15,8 @@ need sgdisk gdisk
 need fdisk fdisk
 need xorriso xorriso
 need genisoimage genisoimage
+need busybox busybox-static
+need python3 python3
 [ -f /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
 [ -d /usr/lib/grub/x86_64-efi ] || missing="$missing grub-efi-amd64-bin"
 

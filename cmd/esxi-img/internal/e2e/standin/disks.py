@@ -1,0 +1,202 @@
+"""The machine's disks: files whose partitions are seen twice, as ESXi shows
+them; what is on them; and what the firmware would boot."""
+import os
+import shutil
+import stat
+import subprocess
+import uuid
+
+import parted
+from parted import BASIC, ESP, SECTOR, VMFS, VSAN, Table
+
+SEEK_DATA, SEEK_HOLE = 3, 4
+MIB = 1 << 20
+
+
+def tool(*args, **more):
+    process = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+    if process.returncode != 0:
+        raise SystemExit("stand-in: %s: %s" % (" ".join(str(a) for a in args), process.stdout.decode("utf-8", "replace")))
+    return process.stdout.decode("utf-8", "replace")
+
+
+def sparse_copy(source, start, length, target, at):
+    """Copies what isn't a hole."""
+    with open(source, "rb") as src, open(target, "r+b") as dst:
+        position, end = start, min(start + length, os.path.getsize(source))
+        while position < end:
+            try:
+                data = os.lseek(src.fileno(), position, SEEK_DATA)
+            except OSError:
+                return
+            hole = min(os.lseek(src.fileno(), data, SEEK_HOLE), end)
+            while data < hole:
+                src.seek(data)
+                dst.seek(at + data - start)
+                piece = src.read(min(MIB, hole - data))
+                dst.write(piece)
+                data += len(piece)
+            position = max(hole, position + 1)
+
+
+def blank(path, size):
+    with open(path, "wb") as f:
+        f.truncate(size)
+
+
+def differing(path, old, at=0):
+    """Whether a file differs from the same-sized part of another."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as a, open(old, "rb") as b:
+        position = 0
+        while position < size:
+            step = min(MIB, size - position)
+            a.seek(position)
+            b.seek(at + position)
+            if a.read(step) != b.read(step):
+                return True
+            position += step
+    return False
+
+
+def medium(kind, label, folder, target):
+    """A config drive's file system from a folder of files."""
+    if kind == "iso9660":
+        tool("xorriso", "-as", "mkisofs", "-quiet", "-V", label, "-J", "-r", "-o", target, folder)
+        return
+    if kind != "vfat":
+        raise SystemExit("stand-in: no such file system: " + kind)
+    blank(target, 8 * MIB)
+    tool("mkfs.vfat", "-n", label[:11], target)
+    names = sorted(os.listdir(folder))
+    if names:
+        tool("mcopy", "-s", "-i", target, *([os.path.join(folder, n) for n in names] + ["::/"]))
+
+
+class Disks(object):
+    """All disks in a folder, one file each."""
+
+    def __init__(self, folder, specs):
+        self.folder, self.specs = folder, specs
+        os.makedirs(folder, exist_ok=True)
+        self.drives = {}  # device → type, label and folder of a config drive
+        self.shown = {}
+        self.before = {}  # disk → when it was last written to
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def build(self, image, drive):
+        """drive: where and how the metadata is presented, or None."""
+        for spec in self.specs:
+            spec["size_mb"] = spec.get("size_gb", 32) * 1024
+            path = self.path(spec["name"])
+            blank(path, spec["size_mb"] * MIB)
+            content = spec.get("content", "blank")
+            if content == "image":
+                sparse_copy(image, 0, os.path.getsize(image), path, 0)
+            elif content in ("vmfs", "vsan", "esxi"):
+                self.foreign(path, content)
+            spec["vsan"] = content == "vsan"
+            if drive and drive.get("on") == spec["name"]:
+                self.put_drive(spec["name"], drive)
+
+    def put_drive(self, name, drive):
+        made = self.path(".drive")
+        medium(drive["type"], drive["label"], drive["folder"], made)
+        path, size = self.path(name), os.path.getsize(made)
+        if drive.get("whole"):
+            sparse_copy(made, 0, size, path, 0)
+            device = name
+        else:
+            # As Ironic does it: the table's copy moves to the end of the disk,
+            # and a partition is added before it.
+            table = parted.usable(path)
+            sectors = os.path.getsize(path) // SECTOR
+            last = sectors - 2048 - 1
+            first = (last - size // SECTOR) // 2048 * 2048
+            number = max(table.entries) + 1
+            table.entries[number] = (BASIC, str(uuid.uuid4()), first, last, "config-2")
+            parted.write_table(path, table)
+            sparse_copy(made, 0, size, path, first * SECTOR)
+            device = "%s:%d" % (name, number)
+        os.remove(made)
+        self.drives[device] = {"type": drive["type"], "label": drive["label"], "folder": drive["folder"]}
+
+    def foreign(self, path, content):
+        """A disk that somebody else's ESXi, datastore or vSAN is on."""
+        sectors = os.path.getsize(path) // SECTOR
+        entries = {1: (ESP, str(uuid.uuid4()), 64, 204863, "")} if content == "esxi" else {}
+        kind = VSAN if content == "vsan" else VMFS
+        entries[8] = (kind, str(uuid.uuid4()), 1 << 22, sectors - 2048, "")
+        parted.write_table(path, Table(str(uuid.uuid4()), entries))
+
+    def partitions(self, name):
+        table = parted.usable(self.path(name))
+        return {} if table is None else table.entries
+
+    def show(self, folder, raw=True):
+        """Puts the disks and their partitions into /dev/disks. Partitions are
+        copies: take must be called after every script."""
+        self.shown = {}
+        for spec in self.specs:
+            name = spec["name"]
+            target = os.path.join(folder, name)
+            if not raw:
+                for device in [name] + [d for d in self.drives if d.startswith(name + ":")]:
+                    # There to be seen, and an error when it is opened.
+                    os.mknod(os.path.join(folder, device), 0o600 | stat.S_IFBLK, os.makedev(240, 0))
+                continue
+            self.before[name] = os.stat(self.path(name)).st_mtime_ns
+            os.link(self.path(name), target)
+            if spec.get("vml"):
+                os.symlink(name, os.path.join(folder, spec["vml"]))
+            self.show_partitions(folder, name)
+
+    def show_partitions(self, folder, name):
+        for number, entry in self.partitions(name).items():
+            part = os.path.join(folder, "%s:%d" % (name, number))
+            length = (entry[3] - entry[2] + 1) * SECTOR
+            if entry[0] in (VMFS, VSAN) or entry[2] * SECTOR + length > os.path.getsize(self.path(name)):
+                continue
+            blank(part, length)
+            sparse_copy(self.path(name), entry[2] * SECTOR, length, part, 0)
+            self.shown[part] = (name, entry[2] * SECTOR, os.stat(part).st_mtime_ns)
+
+    def take(self, state):
+        """What was written to partitions is written to their disks."""
+        for part, (name, offset, before) in list(self.shown.items()):
+            now = os.stat(part).st_mtime_ns if os.path.exists(part) else None
+            if now in (before, None):
+                continue
+            if differing(part, self.path(name), offset):
+                with open(part, "rb") as f, open(self.path(name), "r+b") as disk:
+                    disk.seek(offset)
+                    shutil.copyfileobj(f, disk, MIB)
+            self.shown[part] = (name, offset, now)
+        for name in list(self.before):
+            self.seen(name, state)
+
+    def seen(self, name, state=None):
+        """Notes that a disk was written to, unless it was by the stand-in."""
+        now = os.stat(self.path(name)).st_mtime_ns
+        if state is not None and now != self.before[name]:
+            state.note("disk_writes", by="write", disk=name)
+        self.before[name] = now
+
+    def installer(self, name, folder):
+        """The files of an installer volume that the firmware would boot from
+        this disk, into folder; false where there is none. Any FAT partition of
+        either copy of the table will do: firmware is not choosy."""
+        path = self.path(name)
+        tables = [parted.read_table(path), parted.read_table(path, os.path.getsize(path) // SECTOR - 1)]
+        for table in tables:
+            for number, entry in sorted(table.entries.items()) if table else []:
+                volume = "%s@@%d" % (path, entry[2] * SECTOR)
+                found = subprocess.run(["mdir", "-b", "-i", volume, "::/EFI/BOOT"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                if found.returncode == 0 and b"BOOTX64.EFI" in found.stdout.upper():
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.makedirs(folder)
+                    tool("mcopy", "-s", "-n", "-i", volume, "::/*", folder + "/")
+                    return True
+        return False
