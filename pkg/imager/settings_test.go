@@ -3,64 +3,33 @@ package imager_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"testing"
 
 	"github.com/esxi-img/esxi-img/pkg/disk"
-	"github.com/esxi-img/esxi-img/pkg/esxitest"
-	"github.com/esxi-img/esxi-img/pkg/fat32"
 	"github.com/esxi-img/esxi-img/pkg/imager"
-	"github.com/esxi-img/esxi-img/pkg/iso"
 	"github.com/esxi-img/esxi-img/pkg/tardisk"
 )
 
-// built is a disk image and the settings that its host scripts will find.
-type built struct {
-	table    *disk.Table
-	settings imager.HostSettings
-}
-
-func build(t *testing.T, p imager.Profile) built {
+// settings are what the scripts on the host are told, and the disk's table.
+func settings(t *testing.T, p imager.Profile) (told imager.HostSettings, table *disk.Table) {
 	t.Helper()
-	medium := esxitest.Bytes()
-	src, err := iso.Open(bytes.NewReader(medium), int64(len(medium)))
+	img := build(t, p)
+	table, err := disk.ReadTable(img.Plan, img.Plan.Size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := imager.New(src, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(img.Plan.Reader())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := bytes.NewReader(data)
-	var b built
-	if b.table, err = disk.ReadTable(r, int64(len(data))); err != nil {
-		t.Fatal(err)
-	}
-	part := b.table.Partitions[0]
-	volume, err := fat32.Open(io.NewSectionReader(r, part.Offset, part.Size), part.Size)
-	if err != nil {
-		t.Fatal(err)
-	}
-	module, err := volume.ReadFile(imager.KickstartFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	entries, err := tardisk.Read(bytes.NewReader(module))
+	entries, err := tardisk.Read(bytes.NewReader(read(t, volume(t, img), imager.KickstartFile)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
 		if e.Path == imager.SettingsPath {
-			if err := json.Unmarshal(e.Data, &b.settings); err != nil {
+			if err := json.Unmarshal(e.Data, &told); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	return b
+	return told, table
 }
 
 // The scripts on the host find the disk that they came from by what is told
@@ -76,20 +45,20 @@ func TestHostSettings(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for name, p := range profiles {
-		b, again := build(t, p), build(t, p)
-		if b.settings != again.settings {
-			t.Errorf("%s: built twice: %v and %v", name, b.settings, again.settings)
+		told, table := settings(t, p)
+		if again, _ := settings(t, p); told != again {
+			t.Errorf("%s: built twice: %v and %v", name, told, again)
 		}
 		want := imager.HostSettings{
-			Version: 1, Disk: b.table.GUID.String(), Partition: b.table.Partitions[0].GUID.String(), Metadata: "optional",
+			Version: 1, Disk: table.GUID.String(), Partition: table.Partitions[0].GUID.String(), Metadata: "optional",
 		}
 		if p.MetadataRequired {
 			want.Metadata = "required"
 		}
-		if b.settings != want {
-			t.Errorf("%s: got %v, want %v", name, b.settings, want)
+		if told != want {
+			t.Errorf("%s: got %v, want %v", name, told, want)
 		}
-		for _, guid := range []string{b.settings.Disk, b.settings.Partition} {
+		for _, guid := range []string{told.Disk, told.Partition} {
 			if other, ok := seen[guid]; ok {
 				t.Errorf("%s and %s share %s", name, other, guid)
 			}
