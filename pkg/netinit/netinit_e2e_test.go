@@ -19,7 +19,7 @@ import (
 // run gives the output and the exit code of a program that must end in time.
 func run(t *testing.T, env []string, stdin, name string, args ...string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = env
