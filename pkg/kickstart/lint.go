@@ -35,6 +35,8 @@ func generated(path string) (included, bool) {
 		return included{"network", "the management network of the host's metadata is not set up by the installer", ", and remove the network line"}, true
 	case "/tmp/install":
 		return included{"install", "the disk that the host's metadata or the image chooses is not the one that is installed on", ", and remove the install line"}, true
+	case firstbootFile:
+		return included{"%firstboot", "the SSH keys of a host whose root password nobody knows are set up by the boot bank's modules alone", ""}, true
 	}
 	return included{}, false
 }

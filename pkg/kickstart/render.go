@@ -44,9 +44,14 @@ func Render(opts Options) ([]byte, []Finding, error) {
 
 	var out strings.Builder
 	out.WriteString(text)
+	included := !scripts(builtin)
 	for _, s := range snippets {
 		if err := s.check(); err != nil {
 			return nil, nil, err
+		}
+		if s.Section == Firstboot && !included {
+			out.WriteString("\n%include " + firstbootFile + "\n")
+			included = true
 		}
 		s.render(&out)
 		if out.Len() > MaxSize {
@@ -67,6 +72,20 @@ func Render(opts Options) ([]byte, []Finding, error) {
 	findings = append(findings, unwritten(own, snippets)...)
 	sortFindings(findings)
 	return []byte(out.String()), findings, nil
+}
+
+// firstbootFile is what a %pre script of ours fills with a section %firstboot
+// where one is needed that depends on the host: its SSH keys, if nobody knows
+// its root password. A comment, else. It comes before all other sections of
+// %firstboot but those of the user's own kickstart.
+const firstbootFile = "/tmp/firstboot"
+
+// scripts tells whether a %pre script here makes sure that firstbootFile is
+// there: the installer stops at a file that is not.
+func scripts(builtin []Snippet) bool {
+	return slices.ContainsFunc(builtin, func(s Snippet) bool {
+		return s.Section == Pre && strings.Contains(s.Body, firstbootFile)
+	})
 }
 
 // render writes one section. The snippet's name comes after the header, since a

@@ -2,6 +2,7 @@ package kickstart
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -25,5 +26,36 @@ func TestRenderEndsFirstBoot(t *testing.T) {
 			t.Errorf("%s is out of order:\n%s", name, text)
 		}
 		at = next
+	}
+}
+
+// The file that holds what a host without a known password needs comes before
+// the scripts of the first boot, once, and only where a script writes it.
+func TestRenderIncludesFirstboot(t *testing.T) {
+	const include = "\n%include /tmp/firstboot\n"
+	own := "vmaccepteula\nrootpw --iscrypted $6$a$b\ninstall --disk=x\nreboot\n%firstboot --interpreter=busybox\nown\n"
+	host := []Snippet{
+		{Section: Firstboot, Name: "20-host.sh", Interpreter: "busybox", Body: "host\n"},
+		{Section: Firstboot, Name: "90-finish.sh", Interpreter: "busybox", Body: "finish\n"},
+	}
+	defaults := Snippet{Section: Pre, Name: "00-defaults.sh", Interpreter: "busybox", Body: "echo >/tmp/firstboot\n"}
+	for _, kickstart := range [][]byte{nil, []byte(own)} {
+		text, findings, err := Render(Options{Kickstart: kickstart, Builtin: append([]Snippet{defaults}, host...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, first := bytes.Index(text, []byte(include)), bytes.Index(text, []byte("# firstboot/20-host.sh"))
+		if strings.Count(string(text), include) != 1 || at < bytes.Index(text, []byte("# pre/00-defaults.sh")) || at > first {
+			t.Errorf("the include is not where it belongs:\n%s", text)
+		}
+		for _, f := range findings {
+			if strings.Contains(f.String(), "firstboot") && f.Severity != Note {
+				t.Error(f)
+			}
+		}
+		text, _, err = Render(Options{Kickstart: kickstart, Builtin: host})
+		if err != nil || bytes.Contains(text, []byte(include)) {
+			t.Errorf("a file that nothing writes is included: %v\n%s", err, text)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -75,13 +76,46 @@ func pythons(t *testing.T) []string {
 	return slices.Compact([]string{found[oldest], found[newest]})
 }
 
+// TestPythonUnits runs all of them under each Python, but for random input,
+// of which each Python has its part.
 func TestPythonUnits(t *testing.T) {
-	for _, python := range pythons(t) {
-		out, code := run(t, append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1"), "", python, "-W", "error", "-m", "unittest", "discover", "-s", "testdata/python")
-		if code != 0 || !strings.Contains(out, "OK") || strings.Contains(out, "Ran 0 tests") {
-			t.Errorf("%s:\n%s", python, out)
+	files, err := filepath.Glob("testdata/python/test_*.py")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	all := pythons(t)
+	for i, python := range all {
+		env := append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "TMPDIR="+memory(t), fmt.Sprintf("ESXI_FUZZ_PART=%d/%d", i, len(all)))
+		for _, file := range files {
+			t.Run(fmt.Sprintf("%d/%s", i, filepath.Base(file)), func(t *testing.T) {
+				t.Parallel()
+				out, code := run(t, env, "", python, "-W", "error", "-m", "unittest", "discover", "-s", "testdata/python", "-p", filepath.Base(file))
+				if code != 0 || !strings.Contains(out, "OK") || strings.Contains(out, "Ran 0 tests") {
+					t.Errorf("%s:\n%s", python, out)
+				}
+			})
 		}
 	}
+}
+
+// memory is a folder in memory, if that has room: the tests make many files
+// that live for a moment only.
+func memory(t *testing.T) string {
+	const shared, enough = "/dev/shm", 2 << 30 // bytes
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(shared, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < enough {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(shared, "esxi-img-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // Syntax that Python 3.5 lacks. Python 3.8 and later can tell.

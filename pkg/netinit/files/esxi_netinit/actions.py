@@ -2,6 +2,7 @@
 messages hold nothing of a file's or a script's content."""
 import base64
 import os
+import stat
 import tempfile
 
 from esxi_netinit import ssh
@@ -33,8 +34,10 @@ def write_file(host, entry, _):
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "wb") as f:
         f.write(base64.b64decode(entry["content_b64"]))
-    if os.stat(path).st_mode & 0o777 != mode:
-        os.chmod(path, mode)
+    have = stat.S_IMODE(os.stat(path).st_mode)
+    if have & 0o777 != mode:
+        # The other bits are ESXi's: by the sticky one it keeps a file.
+        os.chmod(path, have & ~0o777 | mode)
     return 0, ""
 
 

@@ -1,6 +1,7 @@
 """Carries out a plan: tries again, goes on after a failure, and puts the
 network back where management does not work afterwards."""
 from esxi_netinit import actions, esx, reach, restore
+from esxi_netinit.stage import line_of
 from esxi_netinit.step import NETWORK, STAGES
 
 TRIES = 5
@@ -11,8 +12,12 @@ SHORT_SECONDS = 30  # of pings, where nothing was done to the uplinks
 
 
 class Apply(object):
-    def __init__(self, host, plan, state, journal):
+    """once remembers, over boots, which of the user's commands have begun and
+    ended (see finish.Once)."""
+
+    def __init__(self, host, plan, state, journal, once=None):
         self.host, self.plan, self.state, self.journal = host, plan, state, journal
+        self.once = once
         self.failed = set()  # ids of steps without effect
         self.changed = set()  # ids of steps that have run
         self.stale = set()  # kinds of state that steps have changed since it was read
@@ -22,19 +27,62 @@ class Apply(object):
 
     def run(self):
         for stage in STAGES:
-            steps = self.plan.stage(stage)
-            if stage == "management":
-                self.management(steps)
-            elif stage == "networks":
-                self.networks(steps)
-            else:
-                for step in steps:
-                    self.step(step)
+            try:
+                self.stage(stage, self.plan.stage(stage))
+            except Exception as err:
+                # A mistake of ours: the other stages have their turn.
+                self.mistake(stage, err)
+
+    def stage(self, stage, steps):
+        if stage == "management":
+            self.taken_back(self.management, steps)
+        elif stage == "networks":
+            self.taken_back(self.networks, steps)
+        else:
+            for step in steps:
+                self.step(step)
+
+    def taken_back(self, stage, steps):
+        """A stage half-way through may have cut the host off."""
+        before = self.state.copy()
+        try:
+            stage(steps)
+        except Exception as err:
+            self.mistake(stage.__name__, err)
+            touched = [step for step in steps if step.id in self.changed]
+            if touched and reach.now(before) is not None:
+                self.roll_back(before, steps, "a stage broke off")
+
+    def mistake(self, stage, err):
+        # Not the text: it may quote the metadata.
+        self.journal.problem(stage, "broke off: %s in %s" % (type(err).__name__, line_of(err)))
 
     # One step
 
     def step(self, step):
         """True if it is done, now or before."""
+        if self.once is not None and step.action is not None and step.action[0] == "command":
+            return self.command(step)
+        return self.attempt(step)
+
+    def command(self, step):
+        """One of the user's own. What has begun on an earlier boot is not begun
+        again: nobody knows what it has done, and it may be what ended that
+        boot."""
+        begun = self.once.state(step.id)
+        if begun == "ended":
+            self.journal.step(step, "already")
+            return True
+        if begun == "begun":
+            self.failed.add(step.id)
+            self.journal.step(step, "skipped", error="it was begun on an earlier boot, which ended before it did")
+            return False
+        self.once.note(step.id, "begun")
+        ok = self.attempt(step)
+        self.once.note(step.id, "ended")
+        return ok
+
+    def attempt(self, step):
         missing = [id for id in step.needs if id in self.failed]
         if missing:
             self.failed.add(step.id)
@@ -94,6 +142,8 @@ class Apply(object):
                 esx.read_services(self.host, self.state)
         except esx.Unreadable:
             return False
+        except Exception as err:
+            return self.odd(err)
         self.stale.discard(kind(step))
         return True
 
@@ -165,6 +215,10 @@ class Apply(object):
         alive, text = reach.works(self.host, check, SHORT_SECONDS)
         if alive and self.read() and not reach.routed(self.state, check):
             alive, text = False, "the default route by %s is gone" % check["gateway"]
+        taker = reach.shadowed(self.state, check)
+        if alive and taker is not None and taker != reach.shadowed(before, check):
+            # Its own ping does not tell: that names the interface.
+            alive, text = False, "%s is in management's network too, elsewhere" % taker
         if alive is False:
             self.roll_back(before, steps, "since the other networks were added, " + text)
 
@@ -209,8 +263,15 @@ class Apply(object):
             esx.read_network(self.host, self.state)
         except esx.Unreadable:
             return False
+        except Exception as err:
+            return self.odd(err)
         self.stale.discard("network")
         return True
+
+    def odd(self, err):
+        """What the host says is not understood: as if it had said nothing."""
+        self.journal.event("the host's state can't be understood (%s in %s)" % (type(err).__name__, line_of(err)))
+        return False
 
 
 def kind(step):

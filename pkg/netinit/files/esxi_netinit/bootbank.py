@@ -4,6 +4,7 @@ host's kernel options into its boot.cfg.
 Nothing is changed unless all of it can be, and nothing at all under Secure
 Boot: a module that is of no VIB may stop such a host for good.
 """
+import errno
 import gzip
 import io
 import json
@@ -11,11 +12,13 @@ import os
 import re
 import tarfile
 
+from esxi_netinit import access
 from esxi_netinit.stage import Refused
 
 OURS, METADATA = "esxiimg.tgz", "esximeta.tgz"
 PACKAGE = "esxiimg/esxi_netinit"
 MODEL = "esxiimg/metadata/model.json"
+INSTALLER = "esxiimg/metadata/installer.json"  # what the installer tells the first boot
 VOLUMES = "/vmfs/volumes"
 MAX_BOOT_CFG = 1 << 20  # bytes
 MAX_SOURCE = 4 << 20  # bytes of our package
@@ -23,12 +26,28 @@ MAX_VOLUMES = 256
 MAX_MODULES = 200  # more are in danger in the boot loader
 MAX_KERNELOPT = 2000  # bytes; the loader takes 4 KiB together with the kernel's path
 SPARE = 4 << 20  # bytes that stay free for the host's own state
+# What a boot bank surely has left after an installation: 6.x has 250 MiB and
+# fills most of them, later ones have 500 MiB or more.
+ROOM, ROOM_6 = 64 << 20, 16 << 20
 SERIAL_CONSOLE = ("text", "nofb", "com1_baud=115200", "com1_Port=0x3f8", "tty2Port=com1", "gdbPort=none", "logPort=none")
+_RELEASE = re.compile(r"ESXi ([0-9]+)\.")
 _SPANNED = re.compile(r"Partitions spanned[^\n]*\n\s*(\S+):[0-9]+\s*$", re.MULTILINE)
 
 
+def rehearse(stage, model):
+    """In %pre: Refused or an OSError where what is known by then says that the
+    boot bank can't take it."""
+    needed = sum(len(data) for _, data in files_of(stage, model))
+    code, text = stage.command(["vmware", "-v"])
+    match = _RELEASE.search(text) if code == 0 else None
+    most = ROOM if match and int(match.group(1)) >= 7 else ROOM_6
+    if needed > most:
+        raise Refused("the first boot needs %d KiB of the boot bank, which has %d KiB or little more" % (needed >> 10, most >> 10))
+
+
 def add(stage):
-    """Whether the first boot will find what it needs."""
+    """Whether the first boot will find what it needs. Refused or an OSError
+    where the boot bank does not take it."""
     model, image = stage.model(), stage.image()
     options = kernel_options(model, image)
     secure = stage.secure_boot()
@@ -38,15 +57,12 @@ def add(stage):
         for what in left_out(model, options):
             stage.note("not applied: " + what)
         return False
+    bank = find(stage)
     try:
-        bank = find(stage)
         fill(stage, bank, model, options)
-    except Refused as err:
-        stage.note("the boot bank is left as it is, and the first boot applies nothing: %s" % err)
-        return False
-    except OSError as err:
-        stage.note("the boot bank is left as it is, and the first boot applies nothing: %s" % err.strerror)
-        return False
+    except (Refused, OSError):
+        tidy(bank)
+        raise
     stage.say("%s and %s are on the boot bank %s" % (OURS, METADATA, os.path.basename(bank)))
     return True
 
@@ -65,21 +81,55 @@ def left_out(model, options):
 
 
 def kernel_options(model, image):
+    """The image's and the host's own; the host's metadata prevails."""
     options = list(image.kernel_options) + list(model.kernel_options)
-    return options + list(SERIAL_CONSOLE) if model.serial_console else options
+    serial = image.serial_console if model.serial_console is None else model.serial_console
+    return options + list(SERIAL_CONSOLE) if serial else options
 
 
 def fill(stage, bank, model, options):
     config = os.path.join(bank, "boot.cfg")
     text = read(config)
-    edited = set_options(add_modules(text, [OURS, METADATA]), options)
-    files = [(OURS, pack(stage, sources(stage))), (METADATA, pack(stage, {MODEL: dump(model)}))]
+    edited = add_modules(text, [OURS, METADATA])
+    try:
+        edited = set_options(edited, options)
+    except Refused as err:
+        # The keys and networks of the host count for more.
+        stage.note("the kernel options are not set: %s" % err)
+    files = files_of(stage, model)
     room(bank, sum(len(data) for _, data in files) + len(edited))
     for name, data in files:
         write(os.path.join(bank, name), data)
     # Last: until now the host boots as if we had not been here.
     if edited != text:
         write(config, edited)
+
+
+def files_of(stage, model):
+    """[(name, bytes)]: our package, and what it needs to know."""
+    return [(OURS, pack(sources(stage))), (METADATA, pack({MODEL: dump(model), INSTALLER: told(stage.state)}))]
+
+
+def told(state):
+    """What the installer tells the first boot, in JSON. No secrets: all of it
+    was on the console, but for what becomes of the password."""
+    data = {
+        "version": 1, "random_password": str(state.get("password", "")).startswith(access.RANDOM),
+        "notes": state.get("notes", []), "log": state.get("log", []),
+    }
+    return json.dumps(data, indent=1, sort_keys=True).encode("ascii") + b"\n"
+
+
+def tidy(bank):
+    """What is of no use there only takes room away."""
+    try:
+        listed = modules(read(os.path.join(bank, "boot.cfg")))
+        for name in (OURS, METADATA):
+            path = os.path.join(bank, name)
+            if name.encode("ascii") not in listed and os.path.exists(path):
+                os.remove(path)
+    except (OSError, Refused):
+        pass
 
 
 def dump(model):
@@ -99,8 +149,8 @@ def find(stage):
         try:
             if b"onetime.tgz" in modules(read(os.path.join(volume, "boot.cfg"))):
                 banks.append(volume)
-        except Refused:
-            continue
+        except (OSError, Refused):
+            continue  # one that can't be read is not the one that was just written
     wanted = stage.state.get("install", {}).get("disk")
     if wanted is not None:
         # Where the disk of a bank can't be told, the bank may be it.
@@ -207,7 +257,7 @@ def sources(stage):
     return out
 
 
-def pack(stage, files):
+def pack(files):
     """A module as the loader takes it: an old GNU tar, each folder before
     what is in it, in one gzip member without a name or a time."""
     out = io.BytesIO()
@@ -246,7 +296,12 @@ def write(path, data):
         with open(part, "wb") as out:
             out.write(data)
             out.flush()
-            os.fsync(out.fileno())
+            try:
+                os.fsync(out.fileno())
+            except OSError as err:
+                # A file system may not know it; what counts is read back.
+                if err.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                    raise
         with open(part, "rb") as f:
             if f.read() != data:
                 raise OSError(5, "what was written can't be read back")

@@ -3,7 +3,11 @@
 A checker is a function of (value, path) that returns the checked value as a
 copy, or raises MetadataError with the path. None of them quotes a value.
 """
+import re
+
 from esxi_netinit.errors import MetadataError, child
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff]")
 
 
 class Required(object):
@@ -34,13 +38,7 @@ def text(limit, lines=False, empty=True):
 
 def printable(value, allowed=""):
     """Whether a text has neither control characters nor lone surrogates."""
-    for char in value:
-        code = ord(char)
-        if (code < 0x20 or 0x7F <= code < 0xA0) and char not in allowed:
-            return False
-        if 0xD800 <= code < 0xE000 or char in "\u2028\u2029\ufeff":
-            return False
-    return True
+    return all(char in allowed for char in _UNPRINTABLE.findall(value))
 
 
 def matching(pattern, what, limit=255):

@@ -3,7 +3,6 @@ are noted: nothing is ignored in silence."""
 import base64
 
 from esxi_netinit import addresses, keys, passwords, schema, settings
-from esxi_netinit.errors import PLAIN_KEY
 
 SHELL = "sh"
 MAX_CERTIFICATE = 32 << 10
@@ -26,9 +25,7 @@ def _one(name, root, model, secrets, problems):
     if name in _HANDLERS:
         problems.attempt(_HANDLERS[name], node, model, secrets, problems)
     elif name not in settings.TOP_LEVEL or not settings.apply(name, node, model, problems):
-        # Lines do not tell the key; on a host there is no file to look at.
-        shown = name + " " if PLAIN_KEY.match(name) else ""
-        problems.note(node.path, shown + "is not supported")
+        problems.note(node.path, "is not supported")
 
 
 def names(root, model, problems):

@@ -26,11 +26,15 @@ class Disk(object):
 
     def read_table(self):
         try:
+            self.table, self.problem = None, None
             with Device(self.path) as device:
                 self.size = device.size
                 self.table = None if self.cdrom else parttable.read(device)
         except VolumeError as err:
             self.problem = str(err)
+        except Exception as err:
+            # A mistake of ours about one disk must not hide the others.
+            self.problem = "can't be understood (%s)" % type(err).__name__
 
     def carries(self, image):
         """Whether this is (still) the disk that the image was written to. The
@@ -48,6 +52,10 @@ class Disk(object):
 
     def flag(self, key):
         return self.info.get(key, "").lower() == "true"
+
+    def has_medium(self):
+        """Whether anything can be on it: readers of cards show up without."""
+        return self.info.get("size", "") != "0"
 
     def has(self, kinds):
         return self.table is not None and self.table.has(kinds)
@@ -130,8 +138,9 @@ def choose(stage, disks, image, wanted):
         fit = [disk for disk in fit if disk.size >= wanted["min_bytes"]]
         reasons.append("min_bytes")
     if wanted["size"] is not None:
-        # What can be pulled out is chosen by name only.
-        fit = [disk for disk in fit if disk.size >= MIN_BYTES and not disk.flag("is removable") and not disk.flag("is usb")]
+        # What can be pulled out is chosen by name only; so is what the kernel
+        # says nothing of, which may be just that.
+        fit = [disk for disk in fit if disk.size >= MIN_BYTES and disk.info and not disk.flag("is removable") and not disk.flag("is usb")]
         if fit:
             best = (min if wanted["size"] == "smallest" else max)(disk.size for disk in fit)
             fit = [disk for disk in fit if disk.size == best]

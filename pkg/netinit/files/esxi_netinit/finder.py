@@ -9,9 +9,10 @@ where that fails.
 """
 import os
 import re
+import time
 
 from esxi_netinit import disks, fatfs, isofs, parttable
-from esxi_netinit.rawdev import Device, Entry, Tree, VolumeError
+from esxi_netinit.rawdev import Device, Entry, Tree, Unreadable, VolumeError
 from esxi_netinit.stage import Refused
 
 LABELS = {"config-2": "openstack", "cidata": "nocloud"}
@@ -21,6 +22,7 @@ MAX_VOLUMES = 512
 MAX_FILES = 256
 MAX_TOTAL = 64 << 20  # bytes; OpenStack's own limit of a config drive
 MAX_MOUNTED = 512  # devices that the fall-back tries
+MOUNT_SECONDS = 600  # for all of them: one command may take a minute
 OPENSTACK = ("meta_data.json", "network_data.json", "user_data", "vendor_data.json", "vendor_data2.json")
 NOCLOUD = ("meta-data", "user-data", "vendor-data", "network-config")
 _VERSION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")
@@ -96,28 +98,54 @@ def drives(stage, present, image):
     out, broken = [], False
     for disk in present:
         if disk.problem:
+            # Its partitions are devices of their own, and may do.
+            more, bad = partitions(stage, disk)
+            out, broken = out + more, broken or bad
             continue
         try:
             with Device(disk.path) as device:
                 for number, source in sources(device, disk):
                     where = disk.name if number is None else "%s:%d" % (disk.name, number)
-                    tree, kind = open_volume(source)
-                    if tree is None:
-                        broken = broken or kind is not None
-                        continue
                     rank = 1 if number is None else 0 if disk.carries(image) else 2
-                    try:
-                        files = collect(stage, tree, kind, where)
-                    except VolumeError as err:
-                        stage.note("the drive with metadata on %s: %s" % (where, err))
-                        broken = True
-                        continue
-                    if files:
-                        out.append(Found(rank, kind, where, files))
+                    found, bad = look(stage, source, rank, where)
+                    out, broken = out + found, broken or bad
         except VolumeError as err:
             stage.say("%s: %s" % (disk.name, err))
             disk.problem = str(err)
     return out, broken
+
+
+def partitions(stage, disk):
+    """As drives, of the partitions of a disk that can't be read as a whole.
+    Whether it carries our image is not known."""
+    out, broken = [], False
+    for folder in disks.FOLDERS:
+        for name, path in disks.nodes(stage, folder, True):
+            if not name.startswith(disk.name + ":") or os.path.dirname(path) != os.path.dirname(disk.path):
+                continue
+            try:
+                with Device(path) as device:
+                    found, bad = look(stage, device, 2, name)
+                    out, broken = out + found, broken or bad
+            except VolumeError:
+                broken = True
+    return out, broken
+
+
+def look(stage, source, rank, where):
+    """([Found], whether there may be one that can't be read)"""
+    try:
+        tree, kind = open_volume(source)
+        if tree is None:
+            return [], kind is not None
+        files = collect(stage, tree, kind, where)
+        return ([Found(rank, kind, where, files)] if files else []), False
+    except VolumeError as err:
+        stage.note("the drive with metadata on %s: %s" % (where, err))
+    except Exception as err:
+        # A mistake of ours about one volume must not hide the others.
+        stage.note("what is on %s can't be understood (%s)" % (where, type(err).__name__))
+    return [], True
 
 
 def sources(device, disk):
@@ -129,27 +157,36 @@ def sources(device, disk):
 
 def open_volume(source):
     """(file system, kind) where the label says that it holds metadata. Where
-    such a label is seen and the file system can't be read: (None, kind)."""
+    such a label is seen and the file system can't be read: (None, kind); and
+    where the device does not even tell the label: (None, "unknown")."""
+    unknown = None
     for reader in (isofs.Volume, fatfs.Volume):
         try:
             tree = reader(source)
+        except Unreadable:
+            unknown = "unknown"
+            continue
         except VolumeError:
             continue
         for label in tree.labels:
             if label.lower() in LABELS:
                 return tree, LABELS[label.lower()]
-    return None, labelled(source)
+    return None, labelled(source) or unknown
 
 
 def labelled(source):
-    """What the label of an ISO 9660 volume says whose rest can't be read."""
-    try:
-        block = source.read(16 * isofs.SECTOR, isofs.SECTOR)
-    except VolumeError:
-        return None
-    if block[1:6] != b"CD001":
-        return None
-    return LABELS.get(isofs.decode(block[40:72], "latin-1").lower())
+    """What the label of a volume says whose rest can't be read: ISO 9660's,
+    or that of FAT's boot sector (12 and 16, then 32)."""
+    for at, mark, offset, label in ((16 * isofs.SECTOR, b"CD001", 1, 40), (0, b"\x29", 38, 43), (0, b"\x29", 66, 71)):
+        try:
+            block = source.read(at, 512)
+        except VolumeError:
+            continue
+        if block[offset:offset + len(mark)] == mark:
+            text = isofs.decode(block[label:label + (32 if at else 11)], "latin-1")
+            if text.strip().lower() in LABELS:
+                return LABELS[text.strip().lower()]
+    return None
 
 
 def collect(stage, tree, kind, where):
@@ -221,7 +258,11 @@ def mount_all(stage):
     """Mounts one device after the other as ISO 9660, partitions included,
     then lets the kernel mount what is FAT."""
     stage.command(["localcli", "system", "module", "load", "--module", "iso9660"])
+    end = time.time() + MOUNT_SECONDS
     for name in [name for folder in disks.FOLDERS for name, _ in disks.nodes(stage, folder, True)][:MAX_MOUNTED]:
+        if time.time() > end:
+            stage.note("mounting takes too long: not all devices were tried")
+            break
         # Fails for what is no ISO 9660, which is most.
         stage.command(["vsish", "-e", "set", "/vmkModules/iso9660/mount", name])
         found = volumes(stage)

@@ -2,12 +2,15 @@
 boot bank, somebody is told, and the host boots anew, once.
 
 The record on the boot bank is the mark that this was done. Without it there is
-no reboot: a first boot that began again each time would never end.
+no reboot: a first boot that began again each time would never end. And while
+nobody could log in, or the state can't be saved, nothing is done: our files
+stay, and the next boot tries again.
 """
 import json
 import os
 
-from esxi_netinit import bootbank, esx, report
+from esxi_netinit import again, bootbank, esx, report
+from esxi_netinit.model import Model
 
 BANK = "/bootbank"
 RECORD = "esxiimg.jsn"  # 8.3
@@ -16,17 +19,43 @@ MAX_RUNS = 3
 TRIES = 3
 PAUSE_SECONDS = 5
 PORTS = ("80", "443")  # of the firewall's httpClient
+LOGS = ("/var/log/esxi-img.json", "/var/log/esxi-img-installer.log")
+KEPT_LOGS = "/scratch/log"  # on a disk, where the host has one for it
+MAX_LOG = 8 << 20  # bytes
 
 
-def begin(root):
-    """How often the first boot has begun, this time included; None once it
-    has ended."""
-    record = read_record(root)
-    if record.get("finished"):
-        return None
-    runs = record.get("runs", 0) if isinstance(record.get("runs", 0), int) else 0
-    write_record(root, {"version": 1, "finished": None, "runs": runs + 1})
-    return runs + 1
+class Record(object):
+    """What is known over boots: the mark, and which of the user's commands
+    have begun and ended."""
+
+    def __init__(self, root):
+        self.root = root
+        self.data = read_record(root)
+        self.runs = self.data.get("runs") if isinstance(self.data.get("runs"), int) else 0
+        if not isinstance(self.data.get("commands"), dict):
+            self.data["commands"] = {}
+        self.kept = False  # whether it is on the boot bank
+
+    def finished(self):
+        return bool(self.data.get("finished"))
+
+    def begin(self):
+        """One more first boot."""
+        self.runs += 1
+        return self.write({"version": 1, "finished": None, "runs": self.runs, "commands": self.data["commands"]})
+
+    def write(self, data):
+        self.data = data
+        self.kept = write_record(self.root, data)
+        return self.kept
+
+    def state(self, id):
+        return self.data["commands"].get(id)
+
+    def note(self, id, state):
+        self.data["commands"][id] = state
+        if self.kept:
+            write_record(self.root, self.data)
 
 
 def read_record(root):
@@ -48,78 +77,158 @@ def write_record(root, data):
     return True
 
 
+def arm(root, begun):
+    """Lets the next boot begin the first boot again, should this one not end.
+    Why it can't be, "" where it can."""
+    try:
+        again.arm(root, root + BANK, begun)
+    except bootbank.Refused as err:
+        return str(err)
+    except OSError as err:
+        return err.strerror or "input/output error"
+    return ""
+
+
+def armed(root):
+    try:
+        return again.ONETIME.encode("ascii") in bootbank.modules(bootbank.read(os.path.join(root + BANK, "boot.cfg")))
+    except (OSError, bootbank.Refused):
+        return False
+
+
 class Finish(object):
-    def __init__(self, host, model, journal):
+    """locked is why nobody could log in to the host, "" where somebody can.
+    last says that this was the last try."""
+
+    def __init__(self, host, model, journal, locked="", last=False):
         self.host, self.model, self.journal = host, model, journal
+        self.locked, self.last = locked, last
+        self.record = Record(host.root)
+        self.told = None  # how phone_home went
         self.ok = True
 
     def run(self):
         """True if everything here worked."""
         model, journal = self.model, self.journal
-        self.command("/sbin/auto-backup.sh")
-        if model.options["keep"]:
-            journal.event("our modules stay on the boot bank, as asked")
-        else:
-            self.remove_modules()
-        marked = self.mark()
-        if model.options["maintenance_mode"]:
+        if model.options["maintenance_mode"] and not self.locked:
             # Before the state is saved, which has to know of it.
             self.maintenance()
-        self.command("/sbin/backup.sh", "1")
+        saved = self.save()
+        if self.locked:
+            return self.undone("nobody could log in, since the root password is random: %s" % self.locked)
+        if not saved and not self.last:
+            return self.undone("the state of the host can't be saved: a reboot would lose it")
+        self.remove_modules()
+        if saved:
+            self.command("/sbin/backup.sh", "1")
+        marked = self.mark()
+        self.copy_logs()
         self.phone_home()
-        if not model.options["reboot"]:
+        if marked and self.told is not None:
+            # The mark is there; this is for whoever reads it.
+            self.mark(1)
+        if self.last:
+            self.failed("the first boot has begun %d times and never ended: it is given up, without a reboot" % self.record.runs)
+        elif not model.options["reboot"]:
             journal.event("no reboot, as asked; some settings need one")
         elif not marked:
             self.failed("no reboot: the boot bank can't be written, and the first boot might begin again for ever")
         else:
             self.reboot()
+        self.copy_logs()
         return self.ok
+
+    def undone(self, reason):
+        """Everything stays as it is: the next boot begins again."""
+        self.journal.problem("first boot", reason)
+        text = "the next boot tries again" if armed(self.host.root) else "no other boot tries again by itself"
+        self.failed("NOT DONE: %s. Our modules stay on the boot bank, there is no reboot, and %s" % (reason, text))
+        self.journal.close()
+        self.copy_logs()
+        self.phone_home()
+        self.record.write(self.report(dict(self.record.data, undone=report.printable(reason)), None))
+        self.copy_logs()
+        return False
+
+    def save(self):
+        """Whether what was configured is there after a reboot."""
+        if self.tried("/sbin/auto-backup.sh") or self.tried("/sbin/backup.sh", "1"):
+            return True
+        self.ok = False
+        return False
 
     def failed(self, text):
         self.ok = False
         self.journal.event(text)
 
     def command(self, *argv):
+        if self.tried(*argv):
+            return True
+        self.ok = False
+        return False
+
+    def tried(self, *argv):
         for attempt in range(TRIES):
             if attempt:
                 self.host.sleep(PAUSE_SECONDS)
             code, text = self.host.run(argv)
             if code == 0:
                 return True
-        self.failed("%s: exit code %d: %s" % (" ".join(argv), code, text.strip()[-200:]))
+        self.journal.event("%s: exit code %d: %s" % (" ".join(argv), code, text.strip()[-200:]))
         return False
 
     def remove_modules(self):
         """boot.cfg first: a module that it lists has to be there."""
         folder = self.host.root + BANK
         path = os.path.join(folder, "boot.cfg")
-        names = (bootbank.OURS, bootbank.METADATA)
+        names = (again.ONETIME,) if self.model.options["keep"] else (bootbank.OURS, bootbank.METADATA, again.ONETIME)
         try:
             text = bootbank.read(path)
             edited = without(text, names)
             if edited != text:
                 bootbank.write(path, edited)
             for name in names:
-                if os.path.exists(os.path.join(folder, name)):
-                    os.remove(os.path.join(folder, name))
+                remove(os.path.join(folder, name))
+            if self.model.options["keep"]:
+                scrub(folder, self.model)
         except (OSError, bootbank.Refused) as err:
             self.failed("our modules stay on the boot bank: %s" % (getattr(err, "strerror", None) or err))
             return
-        self.journal.event("our modules have left the boot bank")
+        self.journal.event("our modules stay on the boot bank, as asked" if self.model.options["keep"] else "our modules have left the boot bank")
 
-    def mark(self):
+    def mark(self, tries=TRIES):
         """The whole report, which survives where the logs are in memory; at
         least the mark, where that is too much."""
         self.journal.close()
-        record = {"version": 1, "finished": self.journal.data["finished"], "result": self.journal.data["result"], "report": self.journal.data}
-        if len(json.dumps(record)) > MAX_RECORD // 2:
-            del record["report"]
-        for attempt in range(TRIES):
+        for attempt in range(tries):
             if attempt:
                 self.host.sleep(PAUSE_SECONDS)
-            if write_record(self.host.root, record):
+            if self.record.write(self.report({"version": 1}, self.journal.data["finished"])):
                 return True
         return False
+
+    def report(self, record, finished):
+        record.update(finished=finished, result=self.journal.data["result"], phone_home=self.told, report=self.journal.data)
+        if len(json.dumps(record)) > MAX_RECORD // 2:
+            del record["report"]
+        return record
+
+    def copy_logs(self):
+        """/var/log may be in memory."""
+        root, folder = self.host.root, self.host.root + KEPT_LOGS
+        if not os.path.isdir(folder):
+            return
+        for name in LOGS:
+            target = os.path.join(folder, os.path.basename(name))
+            try:
+                if os.path.exists(target) and os.path.samefile(root + name, target):
+                    continue
+                with open(root + name, "rb") as f:
+                    data = f.read(MAX_LOG)
+                with open(target, "wb") as f:
+                    f.write(data)
+            except OSError:
+                continue  # the report on the boot bank has all of it
 
     def phone_home(self):
         where = self.model.phone_home
@@ -130,6 +239,7 @@ class Finish(object):
         sent = report.phone_home(self.model, "configured", not failures and self.ok, failures, root=self.host.root, pause=self.host.sleep)
         if opened:
             self.host.run(ruleset("false"))
+        self.told = "sent" if sent else "not sent"
         if sent:
             self.journal.event("the report was sent to phone_home")
         else:
@@ -178,3 +288,27 @@ def without(text, names):
     if len(parts) != len(value.split(b"---")):
         lines[i] = key + b"=" + b"---".join(parts).rstrip() + lines[i][len(bare):]
     return b"".join(lines)
+
+
+def remove(path):
+    """Overwritten first: a license key and the user's own commands were in it,
+    and what a file system forgets is still on its disk."""
+    if not os.path.exists(path):
+        return
+    try:
+        with open(path, "r+b") as f:
+            f.write(bytes(os.path.getsize(path)))
+            f.flush()
+            os.fsync(f.fileno())
+    except OSError:
+        pass
+    os.remove(path)
+
+
+def scrub(folder, model):
+    """What is kept on the boot bank for good has none of it either."""
+    path = os.path.join(folder, bootbank.METADATA)
+    if os.path.exists(path):
+        bare = Model.from_dict(model.to_dict())
+        bare.license, bare.commands, bare.write_files = None, [], []
+        bootbank.write(path, bootbank.pack({bootbank.MODEL: bootbank.dump(bare)}))

@@ -9,7 +9,7 @@ touches any disk.
 import os
 
 from esxi_netinit import fatfs, parttable
-from esxi_netinit.rawdev import Device, VolumeError
+from esxi_netinit.rawdev import Device, Unreadable, VolumeError
 from esxi_netinit.stage import Refused
 
 SECTORS = (0, 6)  # boot sector and its backup, in sectors of the volume
@@ -37,38 +37,56 @@ def apply(stage, present, image):
     clean = True
     for disk in present:
         found = disk.image_partition(image)
-        if found is None or not bootable(disk, found):
+        if found is None or bootable(disk, found) is False:
             continue
-        if disable(stage, disk, found):
+        try:
+            done = disable(stage, disk, found, image)
+        except Exception as err:
+            # The other disks have their turn all the same.
+            stage.say("%s: %s" % (disk.name, type(err).__name__))
+            done = False
+        if done:
             stage.say("%s: the image on it can't be started any more" % disk.name)
         else:
             stage.note("%s STILL STARTS THE INSTALLER: remove it, or the host may install itself again" % disk.name)
             clean = False
+    problems = dict((disk.name, disk.problem) for disk in present)
+    chosen = stage.state.get("install", {}).get("disk")
+    for name in stage.state.get("image_disks", []):
+        if name != chosen and problems.get(name, "gone"):
+            stage.note("%s carried the image and can't be looked at any more: IF IT STILL STARTS THE INSTALLER, the host may install"
+                       " itself again; remove it" % name)
+            clean = clean and name not in problems
     return clean
 
 
 def bootable(disk, found):
-    """Whether the partition has a FAT volume with our files in it."""
+    """Whether the partition has a FAT volume with our files in it; None where
+    the device does not tell."""
     try:
         with Device(disk.path) as device:
             return fatfs.Volume(parttable.section(device, found)).find(OURS) is not None
+    except Unreadable:
+        return None
     except VolumeError:
         return False
 
 
-def disable(stage, disk, found):
+def disable(stage, disk, found, image):
     try:
         blocks = read(disk, found.offset)
         write(disk, [(at, erased(at - found.offset, data)) for at, data in blocks])
     except (OSError, VolumeError) as err:
         stage.say("%s: %s" % (disk.name, getattr(err, "strerror", None) or "can't be read"))
-    if bootable(disk, found):
-        # The kernel may hold on to the volume; its own tool may still do it.
-        stage.command(["partedUtil", "delete", disk.path, str(found.index)])
-        disk.read_table()
-        if any(p.guid == found.guid for p in disk.table.partitions if disk.table) and bootable(disk, found):
-            return False
-    return True
+    if bootable(disk, found) is False:
+        return True
+    # The kernel may hold on to the volume; its own tool may still do it.
+    stage.command(["partedUtil", "delete", disk.path, str(found.index)])
+    disk.read_table()
+    if disk.problem:
+        return False
+    left = disk.image_partition(image)
+    return left is None or bootable(disk, left) is False
 
 
 def erased(offset, data):

@@ -1,8 +1,8 @@
 """The stages that run inside the installer before it reads its commands. The
 scripts of %pre call them, one each."""
-from esxi_netinit import disks, finder, guard, report, shacrypt, weasel
+from esxi_netinit import access, bootbank, disks, finder, guard, loader, report, shacrypt, weasel
 from esxi_netinit.errors import MetadataError
-from esxi_netinit.model import Model, load
+from esxi_netinit.model import Model
 from esxi_netinit.stage import FOLDER, Refused
 
 METADATA = FOLDER + "/metadata"
@@ -25,9 +25,9 @@ def metadata(stage):
         stage.note("no metadata was found on %d devices: the image's own settings are used" % len(present))
         return
     stage.say("metadata found: %s (%s)" % (found.where, found.kind))
-    stage.state["metadata"] = {"where": found.where, "kind": found.kind}
     finder.store(stage, found, METADATA)
-    # Without it the next stages know that there is none.
+    # Without it the next stages know that there is none: half of a copy is none.
+    stage.state["metadata"] = {"where": found.where, "kind": found.kind}
     stage.save()
     model = read(stage, image)[0]
     for note in model.notes:
@@ -36,18 +36,21 @@ def metadata(stage):
 
 
 def read(stage, image):
-    """(Model, Secrets) of the copy. With required metadata, everything in it
-    has to be right; else what is wrong is left out and told."""
+    """(Model, Secrets) of the copy. What is odd in it is left out and told.
+    Where metadata is required, its files have to be readable as a whole."""
     if "metadata" not in stage.state:
         return Model(), None
     try:
         source = "image" if stage.state["metadata"]["kind"] == "image" else None
-        return load(stage.path(METADATA), source, strict=image.metadata_required)
+        model, secrets, problems = loader.load_reported(stage.path(METADATA), source)
     except MetadataError as err:
         if image.metadata_required:
             raise
         stage.note("metadata: %s: nothing of it is used" % err)
         return Model(), None
+    if image.metadata_required and problems.unread:
+        raise Refused("this image requires metadata, and a file of it can't be read: %s" % problems.unread[0])
+    return model, secrets
 
 
 def rootpw(stage):
@@ -59,9 +62,20 @@ def rootpw(stage):
     image = stage.image()
     model, secrets = read(stage, image)
     line, origin = password(stage, image, model, secrets)
+    if origin.startswith(access.RANDOM):
+        keep_a_way_in(stage)
     stage.write(ROOTPW, line + "\n")
     stage.state["password"] = origin
     stage.say("root password: %s" % origin)
+
+
+def keep_a_way_in(stage):
+    """Nobody will know the password: so whatever can be known now of how the
+    keys come to the host has to be right, and they travel twice."""
+    problem = access.check(stage, bootbank.rehearse)
+    if problem:
+        raise Refused("there is no root password, and SSH keys might not be set up: %s" % problem)
+    stage.write(access.SCRIPT, access.script(stage.model().ssh_keys))
 
 
 def password(stage, image, model, secrets):
@@ -78,7 +92,10 @@ def password(stage, image, model, secrets):
         stage.note("the hash of the root password in the metadata is of a kind that the installer refuses"
                    " ($6$ without rounds= is taken): not used")
     if image.root_hash is not None:
-        return weasel.rootpw(image.root_hash), "a hash from the image"
+        if weasel.takes(image.root_hash):
+            return weasel.rootpw(image.root_hash), "a hash from the image"
+        stage.note("the hash of the root password in the image is of a kind that the installer refuses"
+                   " ($6$ without rounds= is taken): not used")
     if not model.ssh_keys or not model.ssh["enable"]:
         raise Refused("there is no root password, neither in the metadata nor in the image, and no %s"
                       " (admin_pass, or chpasswd in user-data, or a kickstart with its own rootpw)"
@@ -86,7 +103,7 @@ def password(stage, image, model, secrets):
     secure = stage.secure_boot()
     if secure != "off":
         raise Refused("there is no root password, and the SSH keys can't be set up: Secure Boot is %s" % secure)
-    return weasel.rootpw(shacrypt.crypt(shacrypt.random_password())), "random, for the SSH keys"
+    return weasel.rootpw(shacrypt.crypt(shacrypt.random_password())), access.RANDOM + ", for the SSH keys"
 
 
 def network(stage):
@@ -120,6 +137,10 @@ def install(stage):
         ours = disks.carriers(present, image)
         guard.rehearse(ours, choice.disk, image)
         if not ours and image.disk is not None:
+            hidden = [disk for disk in present if disk is not choice.disk and not disk.cdrom and disk.problem and disk.has_medium()]
+            if hidden:
+                raise Refused("the disk that carries this image is not seen, and may be one that can't be read: %s; if it is, the host"
+                              " would install itself again and again" % disks.names(hidden))
             stage.note("the disk that carries this image is not seen: if it is another one than that which is installed on,"
                        " remove it, or the host may install itself again")
         repair(stage, choice.disk, image)

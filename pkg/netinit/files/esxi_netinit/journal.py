@@ -32,8 +32,9 @@ class Journal(object):
 
     def plan(self, plan):
         for kind in ("problems", "notes"):
-            self.data[kind] = getattr(plan, kind)
-            for entry in self.data[kind]:
+            found = list(getattr(plan, kind))
+            self.data[kind] = self.data[kind] + found
+            for entry in found:
                 self.tell("%s: %s: %s" % (kind[:-1], entry["path"], entry["message"]))
         self.save()
 
@@ -99,4 +100,5 @@ def load(root, say=None, clock=time.time):
     wanted = {"steps": list, "problems": list, "notes": list, "events": list, "result": str}
     if not isinstance(data, dict) or any(not isinstance(data.get(key), kind) for key, kind in wanted.items()):
         return None
+    data.setdefault("finished", None)
     return Journal(root, data, say, clock)

@@ -61,7 +61,7 @@ def _load(directory, source, problems):
         model.source = "nocloud"
         parts = nocloud.load(directory, model, secrets, problems)
     else:
-        raise MetadataError("metadata", "neither openstack/latest nor a file of NoCloud is there")
+        raise MetadataError("metadata", "neither openstack/latest nor a file of NoCloud is there (meta-data, user-data, vendor-data, network-config)")
     if source is not None:
         model.source = source
     _user_data(parts, model, secrets, problems)
@@ -76,7 +76,7 @@ def _user_data(parts, model, secrets, problems):
         config = None
         for raw, name in listed:
             reader = userdata.read if isinstance(raw, bytes) else userdata.classify
-            found, script = problems.attempt(reader, raw, name, problems) or (None, None)
+            found, script = problems.whole(reader, raw, name, problems) or (None, None)
             config = merge(config, found)
             if script is not None:
                 scripts.append(script)
@@ -96,6 +96,7 @@ def _finish(model, secrets, problems):
     for secret in (secrets.root_password, secrets.root_hash):
         if secret is not None and len(secret) >= MIN_SCRUBBED:
             _scrub(model, secret, problems)
+            problems.found = [(severity, path.replace(secret, "***"), message) for severity, path, message in problems.found]
     for _, path, message in problems.found:
         model.note(path, message)
 

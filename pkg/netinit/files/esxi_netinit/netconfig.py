@@ -3,8 +3,8 @@ network_data.json. Keys of netplan that ESXi has nothing for are noted."""
 from esxi_netinit import addresses, schema
 from esxi_netinit.errors import MetadataError
 from esxi_netinit.netparts import (
-    MAX_ID, add_link, add_network, bond_members, bond_mode, default_route, dns_servers, mac, mtu, route_of,
-    settle_links, static_address,
+    MAX_ID, add_link, add_network, bond_members, bond_miimon, bond_mode, bond_policy, default_route, dns_servers, mac,
+    mtu, route_of, settle_links, static_address,
 )
 
 V2_COMMON = (
@@ -250,8 +250,8 @@ def _bond_parameters(bond, node, prefix, names, problems):
     problems.leftover(node, tuple(prefix + name for name in names))
     mode, miimon, policy, primary = [node.get(prefix + name) for name in names]
     bond["mode"] = bond_mode(mode, problems)
-    bond["miimon"] = None if miimon is None else problems.attempt(miimon.integer, 0, 1 << 31)
-    bond["xmit_hash_policy"] = None if policy is None else problems.attempt(policy.text, 32)
+    bond["miimon"] = bond_miimon(miimon, problems)
+    bond["xmit_hash_policy"] = bond_policy(policy, bond["mode"], problems)
     bond["primary"] = None if primary is None else problems.attempt(primary.text, MAX_ID)
 
 

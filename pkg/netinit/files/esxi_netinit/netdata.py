@@ -5,8 +5,8 @@ the others may be what the host is reached by.
 """
 from esxi_netinit import addresses, schema
 from esxi_netinit.netparts import (
-    MAX_ID, add_link, add_network, bond_members, bond_mode, default_route, dns_servers, mac, mtu, route_of,
-    settle_links, static_address,
+    MAX_ID, add_link, add_network, bond_members, bond_miimon, bond_mode, bond_policy, default_route, dns_servers, mac,
+    mtu, route_of, settle_links, static_address,
 )
 
 # What Nova, Neutron and Ironic name; each is one network card for us.
@@ -27,7 +27,6 @@ NETWORK_KEYS = (
     "id", "link", "type", "network_id", "ip_address", "netmask", "routes", "services", "dns_nameservers", "gateway",
 )
 ROUTE_KEYS = ("network", "netmask", "gateway", "services")
-
 
 
 def read(root, model, problems):
@@ -115,14 +114,13 @@ def _bond(node, problems):
     if members is None:
         raise node.wrong("has no bond_links")
     primary = node.get("bond_primary")
-    policy = node.get("bond_xmit_hash_policy")
-    miimon = node.get("bond_miimon")
+    mode = bond_mode(node.get("bond_mode"), problems)
     return {
-        "mode": bond_mode(node.get("bond_mode"), problems),
+        "mode": mode,
         "links": bond_members(members),
         "primary": None if primary is None else problems.attempt(primary.text, MAX_ID),
-        "miimon": None if miimon is None else problems.attempt(miimon.integer, 0, 1 << 31),
-        "xmit_hash_policy": None if policy is None else problems.attempt(policy.text, 32),
+        "miimon": bond_miimon(node.get("bond_miimon"), problems),
+        "xmit_hash_policy": bond_policy(node.get("bond_xmit_hash_policy"), mode, problems),
     }
 
 

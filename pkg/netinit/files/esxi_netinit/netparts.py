@@ -3,6 +3,7 @@ from esxi_netinit import addresses, schema
 from esxi_netinit.errors import MetadataError
 
 BOND_NUMBERS = ("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb")
+HASHED = ("802.3ad", "balance-xor")
 MAX_ID = 128
 
 
@@ -36,6 +37,28 @@ def bond_mode(node, problems):
     # Works with any switch, unlike most others.
     problems.note(node.path, "is not a known bond mode: active-backup is used")
     return "active-backup"
+
+
+def bond_miimon(node, problems):
+    """The interval at which Linux looks for a carrier. ESXi has none to set:
+    it is told of a lost link by the card's driver."""
+    if node is None:
+        return None
+    problems.note(node.path, "is not used: ESXi notices a lost link by itself")
+    return problems.attempt(node.integer, 0, 1 << 31)
+
+
+def bond_policy(node, mode, problems):
+    """What Linux chooses a card by. The IP hash of a standard switch is what
+    layer2+3 comes to; the hash of MAC addresses, though ESXi has one, is none
+    for a channel of the physical switch."""
+    if node is None:
+        return None
+    if mode not in HASHED:
+        problems.note(node.path, "is not used: a bond of this mode has no hash")
+    elif not (node.is_text() and node.value == "layer2+3"):
+        problems.note(node.path, "is not used: ESXi's hash is of source and destination IP address, as layer2+3 is")
+    return problems.attempt(node.text, 32)
 
 
 def bond_members(node):

@@ -4,8 +4,8 @@ from esxi_netinit.readers import decode, find, parse_json, read
 
 FILES = ("meta-data", "user-data", "vendor-data", "network-config")
 QUIET = (
-    "instance-id", "local-hostname", "hostname", "public-keys", "public_keys", "dsmode", "seedfrom", "launch-index",
-    "availability-zone", "region", "cloud-name", "platform",
+    "instance-id", "local-hostname", "hostname", "public-keys", "public_keys", "launch-index", "availability-zone", "region",
+    "cloud-name", "platform",
 )
 
 
@@ -19,13 +19,13 @@ def node_of(directory, name, problems):
     path = find(directory, name)
     if path is None:
         return None
-    raw = problems.attempt(read, path, name)
-    text = problems.attempt(decode, raw, name) if raw else None
+    raw = problems.whole(read, path, name)
+    text = problems.whole(decode, raw, name) if raw else None
     if text is None or not text.strip():
         # An empty meta-data is usual: it only marks the volume.
         return None
     parse = parse_json if text.lstrip().startswith("{") else yamlsubset.parse
-    return problems.attempt(parse, text, name)
+    return problems.whole(parse, text, name)
 
 
 def load(directory, model, _, problems):
@@ -39,7 +39,7 @@ def load(directory, model, _, problems):
     found = []
     for name in ("vendor-data", "user-data"):
         path = find(directory, name)
-        raw = problems.attempt(read, path, name) if path is not None else None
+        raw = problems.whole(read, path, name) if path is not None else None
         found.append([(raw, name)] if raw else [])
     return found[0], found[1]
 
@@ -56,5 +56,8 @@ def meta_data(node, model, problems):
     for key, member in node.members().items():
         if key.startswith("esxi_") and settings.apply(key[5:], member, model, problems):
             continue
-        if key not in QUIET and not member.is_null():
+        if key in ("seedfrom", "dsmode") and not member.is_null():
+            problems.note(member.path, "is not supported: " + (
+                "nothing is fetched from there" if key == "seedfrom" else "metadata is used as soon as it is found"))
+        elif key not in QUIET and not member.is_null():
             problems.note(member.path, "is not supported")

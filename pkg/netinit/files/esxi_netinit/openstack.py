@@ -33,14 +33,14 @@ def json_of(directory, name, problems):
     path = find(directory, name)
     if path is None:
         return None
-    raw = problems.attempt(read, path, name)
+    raw = problems.whole(read, path, name)
     if raw is None:
         return None
     if not raw.strip():
         problems.note(name, "is empty")
         return None
-    text = problems.attempt(decode, raw, name)
-    return None if text is None else problems.attempt(parse_json, text, name)
+    text = problems.whole(decode, raw, name)
+    return None if text is None else problems.whole(parse_json, text, name)
 
 
 def load(directory, model, secrets, problems):
@@ -58,7 +58,7 @@ def load(directory, model, secrets, problems):
         if node is not None:
             vendor += problems.attempt(userdata.from_vendor, node, problems) or []
     path = find(directory, "user_data")
-    raw = problems.attempt(read, path, "user_data") if path is not None else None
+    raw = problems.whole(read, path, "user_data") if path is not None else None
     return vendor, [(raw, "user_data")] if raw else []
 
 

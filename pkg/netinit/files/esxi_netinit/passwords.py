@@ -7,10 +7,16 @@ import re
 from esxi_netinit.checks import printable
 
 MAX_PASSWORD = 255  # characters
-# What ESXi's installer takes behind rootpw --iscrypted.
-HASH = re.compile(r"(\$6\$[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{86}|\$1\$[A-Za-z0-9./]{1,8}\$[A-Za-z0-9./]{22})\Z")
-# What cloud-init takes for a hash.
-LOOKS_HASHED = re.compile(r"\$(1|2a|2y|5|6|y)(\$.+){2}\Z")
+# What the installer is given behind rootpw --iscrypted. MD5 ($1$), which it may
+# take as well, is not: later releases need not let anybody in with it.
+HASH = re.compile(r"\$6\$[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{86}\Z")
+# What is meant as a hash: as a plain text it would let nobody in who has the
+# password. More kinds than cloud-init's.
+LOOKS_HASHED = re.compile(r"\$(1|2|2[abxy]|5|6|7|y|gy)(\$.+){2}\Z")
+NO_HASH = (
+    "is not a hash that the installer takes: only $6$ without rounds= and with a salt of at most 16 characters"
+    " (\"openssl passwd -6\" makes one); it is not used"
+)
 ROOT = "root"
 
 
@@ -25,9 +31,11 @@ def set_plain(node, secrets):
 
 
 def set_hash(node, secrets):
+    """Sets a hash. One that the installer refuses leaves the password as it
+    was: another one elsewhere in the metadata still lets somebody in."""
     value = node.text(MAX_PASSWORD)
     if not HASH.match(value):
-        raise node.wrong("is not a hash that the installer takes: $6$ without rounds=, or $1$")
+        raise node.wrong(NO_HASH)
     secrets.root_password, secrets.root_hash = None, value
 
 

@@ -2,6 +2,7 @@
 or written here."""
 from esxi_netinit import certificate, netplan
 from esxi_netinit.esx import SETTING
+from esxi_netinit.stage import line_of
 from esxi_netinit.step import STAGES, Plan
 
 COMMAND_SECONDS = 3600  # of the user's own; they may install something
@@ -17,10 +18,7 @@ def make(model, state):
     files(plan, model)
     name = host_name(plan, model)
     access(plan, model)
-    if not state.unread:
-        netplan.network_steps(model, state, plan)
-    elif model.networks:
-        plan.problem("$.networks", "the host's network can't be read: it stays as it is")
+    network(plan, model, state)
     time(plan, model, state)
     log_host(plan, model)
     license_key(plan, model)
@@ -31,6 +29,22 @@ def make(model, state):
     order = sorted(range(len(plan.steps)), key=lambda i: (STAGES.index(plan.steps[i].stage), i))
     plan.steps = [plan.steps[i] for i in order]
     return plan
+
+
+def network(plan, model, state):
+    """All of it or nothing. The rest of the plan, SSH keys among it, does not
+    depend on a mistake of ours in here."""
+    if state.unread:
+        if model.networks:
+            plan.problem("$.networks", "the host's network can't be read: it stays as it is")
+        return
+    before = list(plan.steps)
+    try:
+        netplan.network_steps(model, state, plan)
+    except Exception as err:
+        # Not the text: it may quote the metadata.
+        plan.steps, plan.check = before, None
+        plan.problem("$.networks", "they could not be planned (%s in %s): the network stays as it is" % (type(err).__name__, line_of(err)))
 
 
 def commands(plan, model, when):

@@ -18,6 +18,10 @@ class VolumeError(Exception):
     """A device or a file system that can't be read."""
 
 
+class Unreadable(VolumeError):
+    """The device itself gives an error: what is on it can't be told."""
+
+
 class Device(object):
     """An open device or image file of a known size in bytes."""
 
@@ -26,7 +30,7 @@ class Device(object):
         try:
             self.fd = os.open(path, os.O_RDONLY)
         except OSError as err:
-            raise VolumeError("can't be opened: %s" % err.strerror)
+            raise Unreadable("can't be opened: %s" % err.strerror)
         try:
             self.size = size_of(self.fd)
         except OSError as err:
@@ -85,7 +89,7 @@ class Device(object):
                         raise VolumeError("reads less than %d bytes" % ALIGN)
                 data += part
         except OSError as err:
-            raise VolumeError("byte %d can't be read: %s" % (start, err.strerror))
+            raise Unreadable("byte %d can't be read: %s" % (start, err.strerror))
         return data
 
 

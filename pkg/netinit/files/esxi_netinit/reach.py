@@ -1,7 +1,7 @@
 """Whether management works: somebody on the other side has to answer."""
 import re
 
-from esxi_netinit import esx
+from esxi_netinit import addresses, esx
 
 PING_SECONDS = 90  # a switch port may take 50 until it forwards (spanning tree)
 LEASE_SECONDS = 90
@@ -70,6 +70,25 @@ def answers(host, vmk, gateway, family):
 def routed(state, check):
     """Whether the default route of a check is still there, the only one."""
     return set(r["gateway"] for r in state.defaults(check["family"])) == set([check["gateway"]])
+
+
+def shadowed(state, check):
+    """The interface elsewhere in whose network a check's gateway lies as well,
+    None if there is none: which of the two a host uses nobody knows."""
+    if check["gateway"] is None or check["family"] != 4:
+        return None
+    for name, vmk in sorted(state.vmks.items()):
+        address, mask = vmk["ipv4"]["address"], vmk["ipv4"]["netmask"]
+        if name != check["vmk"] and address and mask and place(state, name) != place(state, check["vmk"]):
+            if addresses.contains(address, addresses.prefix_length(mask, 4), check["gateway"]):
+                return name
+    return None
+
+
+def place(state, name):
+    """(switch, VLAN) of an interface."""
+    portgroup = state.portgroups.get(state.vmks[name]["portgroup"]) if name in state.vmks else None
+    return (portgroup["switch"], portgroup["vlan"]) if portgroup else None
 
 
 def now(state):

@@ -124,6 +124,7 @@ class Problems(object):
     def __init__(self, strict=False):
         self.strict = strict
         self.found = []  # (severity, path, message), severity "error" or "note"
+        self.unread = []  # MetadataErrors of files that can't be read as a whole
         self._seen = set()
 
     def note(self, path, message):
@@ -141,6 +142,15 @@ class Problems(object):
         try:
             return function(*args)
         except MetadataError as err:
+            self.error(err)
+            return None
+
+    def whole(self, function, *args):
+        """As attempt, for reading a file: nothing of it is left."""
+        try:
+            return function(*args)
+        except MetadataError as err:
+            self.unread.append(err)
             self.error(err)
             return None
 

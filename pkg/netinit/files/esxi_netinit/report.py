@@ -5,11 +5,6 @@ import socket
 import subprocess
 import time
 
-try:
-    from urllib import error as urlerror, parse as urlparse, request as urlrequest
-except ImportError:  # a Python without its network modules still installs
-    urlrequest = None
-
 LOGGER_SECONDS = 10
 CONSOLE = "/dev/console"
 MAX_LINE = 500  # characters
@@ -23,7 +18,10 @@ def say(root, text):
     """To standard output, which the installer logs, to the system's log, and
     to the console if there is one."""
     line = "esxi-img: " + printable(text)
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except (OSError, ValueError):
+        pass  # nobody reads it, or the log is full
     try:
         subprocess.call(["logger", "-t", "esxi-img", line[len("esxi-img: "):]], timeout=LOGGER_SECONDS,
                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -55,13 +53,15 @@ def phone_home(model, stage, ok, notes=(), tries=None, root="", pause=time.sleep
     where = model.phone_home
     if where is None:
         return True
-    if urlrequest is None:
+    try:
+        from urllib import parse
+    except ImportError:  # a Python without its network modules still installs
         return False
     fields = dict((key, value) for key, value in known_fields(model, root).items() if key in where["post"] or not where["post"])
     fields.update({"stage": stage, "result": "success" if ok else "failure"})
     if notes:
         fields["notes"] = "\n".join(printable(note) for note in list(notes)[:MAX_NOTES])
-    body = urlparse.urlencode(fields).encode("ascii")
+    body = parse.urlencode(fields).encode("ascii")
     for attempt in range(where["tries"] if tries is None else tries):
         if attempt:
             pause(POST_PAUSE)
@@ -82,6 +82,11 @@ def known_fields(model, root):
 
 
 def _post(url, body):
+    # Here, since most stages get by without: they are slow to load.
+    try:
+        from urllib import error as urlerror, request as urlrequest
+    except ImportError:
+        return False
     # Redirects are followed by GET and lose the body; no proxy is known here.
     opener = urlrequest.build_opener(urlrequest.ProxyHandler({}))
     try:

@@ -1,16 +1,21 @@
 """The settings of ESXi itself that cloud-init has no keys for: "esxi:" in
-user-data, "esxi_NAME" in the meta of an OpenStack server, and the four that
-the predecessor read from user_data.
+user-data, "esxi_NAME" in the meta of an OpenStack server, and those that the
+predecessor read from user_data.
 """
 import re
 
 from esxi_netinit import schema
 from esxi_netinit.checks import one_of
 from esxi_netinit.errors import MetadataError
+from esxi_netinit.node import FALSE, TRUE
 from esxi_netinit.readers import parse_json
 
-# What the predecessor's user_data holds at its top.
-TOP_LEVEL = ("configure_all_networks", "management_vswitch", "management_portgroup", "first_extra_vswitch_number")
+# What the predecessor's user_data holds at its top, and how its port groups
+# are named.
+TOP_LEVEL = (
+    "configure_all_networks", "management_vswitch", "management_portgroup", "first_extra_vswitch_number",
+    "extra_portgroup_prefix",
+)
 DISK_KEYS = ("image", "serial", "wwn", "path", "vendor", "model", "size", "min_gib", "firstdisk")
 _DEVICE = re.compile(r"(/vmfs/devices/disks/|/dev/disks/|naa\.|eui\.|t10\.|mpx\.|vml\.)")
 _HEX = re.compile(r"[0-9a-f]{8,32}\Z")
@@ -159,7 +164,7 @@ def _disk_of(node):
             continue
         if key == "firstdisk" and member.kind == "seq":
             _set_disk(out, key, ",".join(item.text(64) for item in member.elements()), member)
-        elif key == "image":
+        elif key == "image" and not member.is_text():
             out["image"] = member.boolean()
         else:
             _set_disk(out, key, member.text(512).strip(), member)
@@ -170,7 +175,9 @@ def _set_disk(out, key, value, node):
     if not value:
         raise node.wrong("is empty")
     if key == "image":
-        out[key] = value.lower() in ("true", "yes", "1")
+        if value.lower() not in TRUE + FALSE + ("1", "0"):
+            raise node.wrong("is neither true nor false")
+        out[key] = value.lower() in TRUE + ("1",)
     elif key == "wwn":
         out[key] = _wwn(value, node)
     elif key == "size":

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 from esxi_netinit import report
 from esxi_netinit.errors import MetadataError
@@ -16,7 +17,9 @@ from esxi_netinit.model import Model
 FOLDER = "/tmp/esxi-img"
 IMAGE = "/esxiimg/image.json"
 MAX_FILE = 1 << 20  # bytes of a file of ours
+MAX_MODEL = 16 << 20  # bytes; commands and files of the metadata are in it
 MAX_NOTES = 200
+MAX_LOG = 500  # lines
 COMMAND_SECONDS = 60
 ALWAYS, REFUSED, NEVER = "always", "refused", "never"
 SECURE_BOOT = "/usr/lib/vmware/secureboot/bin/secureBoot.py"
@@ -40,10 +43,13 @@ class Image(object):
         self.root_hash = data.get("root_hash")
         # The same form and the same checks as a host's metadata.
         try:
-            model = Model.from_dict({"version": 1, "install": data.get("install", {}), "kernel_options": data.get("kernelopts", [])})
+            model = Model.from_dict({
+                "version": 1, "install": data.get("install", {}), "kernel_options": data.get("kernelopts", []),
+                "serial_console": data.get("serial_console"),
+            })
         except MetadataError as err:
             raise Refused("image.json: %s" % err)
-        self.install, self.kernel_options = model.install, model.kernel_options
+        self.install, self.kernel_options, self.serial_console = model.install, model.kernel_options, model.serial_console
 
 
 class Stage(object):
@@ -60,6 +66,13 @@ class Stage(object):
 
     def say(self, text):
         report.say(self.root, text)
+        self.remember(text)
+
+    def remember(self, text):
+        """The lines that were said go to the installed host as well."""
+        log = self.state.setdefault("log", [])
+        if len(log) < MAX_LOG:
+            log.append(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + report.printable(text))
 
     def note(self, text):
         """Said now, and again in the report at the end."""
@@ -76,7 +89,7 @@ class Stage(object):
 
     def model(self):
         """The model that the first stage left; an empty one if it left none."""
-        data = self._load(FOLDER + "/model.json")
+        data = self._load(FOLDER + "/model.json", MAX_MODEL)
         return Model() if data is None else Model.from_dict(data)
 
     def save_model(self, model):
@@ -98,15 +111,15 @@ class Stage(object):
             f.write(text if isinstance(text, bytes) else text.encode("utf-8"))
         os.rename(part, path)
 
-    def _load(self, name):
+    def _load(self, name, limit=MAX_FILE):
         """A JSON file of ours, None if it is not there."""
         try:
             with open(self.path(name), "rb") as f:
-                raw = f.read(MAX_FILE + 1)
+                raw = f.read(limit + 1)
         except FileNotFoundError:
             return None
-        if len(raw) > MAX_FILE:
-            raise Refused("%s has more than %d bytes" % (name, MAX_FILE))
+        if len(raw) > limit:
+            raise Refused("%s has more than %d bytes" % (name, limit))
         try:
             return json.loads(raw.decode("utf-8"))
         except (ValueError, RecursionError):
@@ -184,11 +197,12 @@ def run(root, work, name, stops):
         report.say(root, "the installation stops here; no disk was touched")
         return 1
     if stage is not None:
-        stage.state.setdefault("notes", []).append("%s: %s" % (name, reason))
         try:
+            stage.remember("%s: %s" % (name, reason))
+            stage.state.setdefault("notes", []).append("%s: %s" % (name, reason))
             stage.save()
-        except OSError:
-            pass
+        except Exception:
+            pass  # the file that stages leave for each other is of no use any more
     return 0
 
 

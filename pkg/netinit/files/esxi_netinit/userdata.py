@@ -32,7 +32,8 @@ def classify(text, name, problems):
         return None, None
     first = text.lstrip().split("\n", 1)[0].strip()
     if first.startswith("#!"):
-        return None, script(text.lstrip(), first, name)
+        # The file was read; that nothing here runs it is another matter.
+        return None, problems.attempt(script, text.lstrip(), first, name)
     for begin, what in KINDS:
         if first.startswith(begin):
             problems.note(name, "is %s: not supported" % what)

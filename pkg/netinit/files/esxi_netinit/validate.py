@@ -35,8 +35,12 @@ def _finding(severity, path, message):
 
 def _missing(found, secrets):
     out = []
-    if not secrets:
-        out.append("there is no root password: the image must carry its hash, or an SSH key must be enough")
+    if not secrets and found.ssh_keys and found.ssh["enable"]:
+        out.append("there is no root password: unless the image carries its hash, it will be random, and under Secure Boot,"
+                   " where SSH keys can't be set up, the installation stops")
+    elif not secrets:
+        out.append("there is no root password: unless the image carries its hash, the installation stops before a disk is"
+                   " touched; set admin_pass, or chpasswd in user-data")
     if found.hostname is None:
         out.append("there is no host name")
     if found.management() is None:
@@ -61,6 +65,32 @@ def _summary(found, secrets):
     }
 
 
+def text(result):
+    """Lines: the findings, then what is left for the host to use."""
+    out = ["%s: %s: %s" % (found["path"], found["severity"], found["message"]) for found in result["findings"]]
+    out = out or ["nothing to mend"]
+    if result["summary"] is None:
+        return out
+    seen = result["summary"]
+    shown = (
+        ("host name", seen["hostname"] or "none"), ("root password", seen["root_password"]), ("SSH keys", seen["ssh_keys"]),
+        ("management", _management(seen["management"])), ("networks", "%d on %d links" % (seen["networks"], seen["links"])),
+        ("commands", seen["commands"]), ("files", seen["write_files"]),
+    )
+    return out + [""] + ["%-14s %s" % pair for pair in shown]
+
+
+def _management(network):
+    if network is None:
+        return "DHCP, for want of a network"
+    out = network["id"] + ": " + network["method"]
+    if network["address"] is not None:
+        out += " %s/%d" % (network["address"], network["prefix"])
+    if network["gateway"] is not None:
+        out += ", gateway " + network["gateway"]
+    return out + (", VLAN %d" % network["vlan"] if network["vlan"] else "")
+
+
 def main(arguments):
     as_json = arguments[:-1] == ["--json"]
     if len(arguments) != 1 + as_json:
@@ -71,11 +101,8 @@ def main(arguments):
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2, sort_keys=True) + "\n")
     else:
-        for found in result["findings"]:
-            line = "%s: %s: %s" % (found["path"], found["severity"], found["message"])
+        for line in text(result):
             sys.stdout.write(line.encode("ascii", "backslashreplace").decode("ascii") + "\n")
-        if not result["findings"]:
-            sys.stdout.write("nothing to mend\n")
     return INVALID if any(found["severity"] == "error" for found in result["findings"]) else OK
 
 

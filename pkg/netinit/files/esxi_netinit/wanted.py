@@ -66,7 +66,7 @@ def interfaces(model, state, plan):
         if len(out) == MAX_INTERFACES:
             plan.problem(one.path(), "is one of more than %d interfaces" % MAX_INTERFACES)
             break
-        if resolve(model, state, plan, one):
+        if resolve(model, state, plan, one) and apart(state, plan, out, one):
             out.append(one)
     assign_switches(model, state, plan, out)
     out = [one for one in out if one.switch is not None]
@@ -120,6 +120,29 @@ def resolve(model, state, plan, one):
     one.own_mac = link["kind"] == "vlan" and bool(link["vlan"]["mac"] or link["mac"])
     one.mtu = model.mtu_of(one.link)
     return True
+
+
+def apart(state, plan, found, one):
+    """Whether there is anything left of an interface without what would take
+    management's traffic away: an address in management's network, elsewhere.
+    Which of two such interfaces a host uses nobody knows."""
+    chief = found[0] if found and found[0].management else None
+    if chief is None or (chief.vlan, set(chief.uplinks())) == (one.vlan, set(one.uplinks())):
+        return True
+    mine = [(n["address"], n["prefix"]) for n in chief.network(4) if n["method"] == "static"]
+    vmk = state.vmks.get(state.management_vmk())
+    if not mine and vmk is not None and vmk["ipv4"]["address"] and vmk["ipv4"]["netmask"]:
+        mine = [(vmk["ipv4"]["address"], addresses.prefix_length(vmk["ipv4"]["netmask"], 4))]
+    for network in one.network(4):
+        if network["method"] != "static":
+            continue
+        for address, prefix in mine:
+            if addresses.contains(address, prefix, network["address"]) or addresses.contains(network["address"], network["prefix"], address):
+                plan.problem("$.networks[%s]" % network["id"], "overlaps management's network on another link, and would take its traffic away:"
+                             " it is not configured")
+                one.networks = [n for n in one.networks if n is not network]
+                break
+    return bool(one.networks)
 
 
 def current_uplinks(state):

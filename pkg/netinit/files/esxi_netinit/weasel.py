@@ -157,7 +157,7 @@ def install(choice, settings):
     known; settings is Model.install."""
     overwrite = settings["overwritevmfs"]
     if choice is None:
-        return "install --firstdisk=%s --overwritevmfs" % FIRSTDISK
+        return "install --firstdisk=%s %s" % (FIRSTDISK, "--preservevmfs" if overwrite is False else "--overwritevmfs")
     if choice.firstdisk is not None:
         line = "install --firstdisk=" + quote(",".join(choice.firstdisk))
         # Which disk that will be isn't known here: it is as told.

@@ -13,7 +13,7 @@ import re
 from collections import OrderedDict
 
 from esxi_netinit.checks import printable
-from esxi_netinit.errors import MetadataError
+from esxi_netinit.errors import MetadataError, child
 from esxi_netinit.node import Node
 
 MAX_TEXT = 1 << 20  # characters
@@ -38,10 +38,23 @@ _REFUSED = {
 
 
 def parse(text, name):
-    """A node with paths like name:LINE. An empty document is a null node."""
+    """A node with paths like name:LINE:$.key[0]; the document's own, and those
+    of errors in the reading, are name:LINE. An empty one is a null node."""
     if len(text) > MAX_TEXT:
         raise MetadataError(name, "has more than %d characters" % MAX_TEXT)
-    return _Reader(text, name).document()
+    root = _Reader(text, name).document()
+    _name_members(root, "$")
+    return root
+
+
+def _name_members(node, where):
+    """A line may hold several keys, and on a host there is no file to look at."""
+    if node.kind not in ("map", "seq"):
+        return
+    for key, member in node.value.items() if node.kind == "map" else enumerate(node.value):
+        here = child(where, key)
+        member.path += ":" + here
+        _name_members(member, here)
 
 
 class _Reader(object):

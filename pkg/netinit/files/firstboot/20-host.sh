@@ -1,6 +1,7 @@
 # Configures the host from the metadata that %post put on the boot bank.
 : "${ESXI_ROOT:=}"
 : "${ESXI_PYTHON:=python}"
+command -v "$ESXI_PYTHON" >/dev/null || ESXI_PYTHON=python3
 
 main=$ESXI_ROOT/esxiimg/esxi_netinit/main.py
 if [ ! -f "$main" ]; then

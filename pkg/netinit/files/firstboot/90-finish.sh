@@ -2,6 +2,7 @@
 # takes our modules off the boot bank, tells phone_home, and reboots once.
 : "${ESXI_ROOT:=}"
 : "${ESXI_PYTHON:=python}"
+command -v "$ESXI_PYTHON" >/dev/null || ESXI_PYTHON=python3
 
 main=$ESXI_ROOT/esxiimg/esxi_netinit/main.py
 [ -f "$main" ] || exit 0

@@ -18,4 +18,5 @@ mkdir -p "$ESXI_ROOT/tmp"
 write_default "$ESXI_ROOT/tmp/rootpw" "# no root password yet"
 write_default "$ESXI_ROOT/tmp/network" "network --bootproto=dhcp"
 write_default "$ESXI_ROOT/tmp/install" "# no disk chosen yet"
+write_default "$ESXI_ROOT/tmp/firstboot" "# no script for the first boot"
 exit 0

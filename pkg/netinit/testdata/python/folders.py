@@ -14,8 +14,8 @@ NETWORK = {
     "links": [
         {"id": "vlan0", "type": "vlan", "vlan_id": 101, "vlan_link": "bond0", "vlan_mac_address": "00:11:22:33:44:57",
          "mtu": 1450},
-        {"id": "bond0", "type": "bond", "bond_mode": "802.3ad", "bond_links": ["p0", "p1"], "bond_miimon": 100,
-         "bond_xmit_hash_policy": "layer3+4", "ethernet_mac_address": "00:11:22:33:44:55"},
+        {"id": "bond0", "type": "bond", "bond_mode": "802.3ad", "bond_links": ["p0", "p1"],
+         "bond_xmit_hash_policy": "layer2+3", "ethernet_mac_address": "00:11:22:33:44:55"},
         {"id": "p0", "type": "phy", "ethernet_mac_address": "00:11:22:AA:BB:CC", "mtu": None, "vif_id": "x"},
         {"id": "p1", "type": "ovs", "ethernet_mac_address": "00:11:22:aa:bb:cd", "mtu": 9000},
         {"id": "p2", "type": "phy", "ethernet_mac_address": "00:11:22:aa:bb:ce"},
@@ -43,7 +43,7 @@ V2 = """network:
   bonds:
     b0:
       interfaces: [e0]
-      parameters: {mode: active-backup, mii-monitor-interval: 100, primary: e0}
+      parameters: {mode: active-backup, primary: e0}
       addresses: [10.0.0.5/24, "fd00::5/64"]
       gateway4: 10.0.0.1
       nameservers: {addresses: [10.0.0.53], search: [example.org]}

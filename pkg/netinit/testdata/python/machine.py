@@ -44,6 +44,8 @@ DEVICE = """%s:
 class Machine(unittest.TestCase):
     """Programs that are not in answers are missing."""
 
+    _esp = None
+
     def setUp(self):
         self.root = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.root)
@@ -57,13 +59,12 @@ class Machine(unittest.TestCase):
         self.image()
         for name in ("esxi_netinit/__init__.py", "esxi_netinit/main.py"):
             self.file("esxiimg/" + name, b"# x\n")
-        self.file("esxiimg/KS.CFG", b"rootpw " + CANARY.encode())
+        self.file("esxiimg/KS.CFG", b"rootpw " + CANARY.encode() + b"\n%include /tmp/firstboot\n")
 
     def file(self, path, data=b""):
         full = os.path.join(self.root, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "wb") as f:
-            f.write(data if isinstance(data, bytes) else data.encode("utf-8"))
+        volumes.store(full, data if isinstance(data, bytes) else data.encode("utf-8"))
         return full
 
     def read(self, path):
@@ -94,17 +95,23 @@ class Machine(unittest.TestCase):
 
     def esp(self):
         """An EFI system partition as an image has it: FAT with our module."""
-        if not hasattr(Machine, "_esp"):
-            Machine._esp = volumes.Work(self).fat({"ESXIKS.TGZ": b"x", "BOOT.CFG": b"y"}, "ESXI-IMG", 32, 34000)
+        with open(self.esp_file(), "rb") as f:
+            return f.read()
+
+    def esp_file(self):
+        if Machine._esp is None:
+            Machine._esp = volumes.Work(volumes.Kept).fat_file({"ESXIKS.TGZ": b"x", "BOOT.CFG": b"y"}, "ESXI-IMG", 32, 34000)
         return Machine._esp
 
     def image_disk(self, name, more=(), esp=None, size=64 << 20, **options):
-        parts = [(volumes.ESP, volumes.PARTITION, 1 << 20, self.esp() if esp is None else esp)]
+        parts = [(volumes.ESP, volumes.PARTITION, 1 << 20, self.esp_file() if esp is None else esp)]
         at = 40 << 20
         for kind, data in more:
             parts.append((kind, volumes.DISK, at, data))
             at += 8 << 20
-        return self.disk(name, volumes.gpt(size, parts), **options)
+        path = self.disk(name, size=size, **options)
+        volumes.gpt_file(path, size, parts)
+        return path
 
     def run_command(self, argv, seconds=None):
         self.assertNotIn("4711", " ".join(argv))

@@ -1,14 +1,12 @@
 """A modelled host for the tests of the first boot: the stand-in of the
 end-to-end tests, in this process, over a folder as its root."""
 import copy
-import io
 import json
 import os
 import shutil
 import sys
 import tempfile
 import unittest
-from contextlib import redirect_stdout
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(HERE))))
@@ -99,8 +97,9 @@ def cards(n, down=()):
 class Memory(standin.State):
     """The stand-in's state without its files."""
 
-    def __init__(self, data):
-        self.here, self.data, self.lock, self.clock = "/nonexistent", data, None, Clock()
+    def __init__(self, root, data):
+        super().__init__(root, data)
+        self.clock = Clock()
 
 
 class Clock(object):
@@ -120,9 +119,9 @@ class Modelled(object):
     def __init__(self, root, nics, wires, release="8.0.2", fail=()):
         self.root = root
         nics = [dict(nic, wire="w%d" % i) for i, nic in enumerate(nics)]
-        self.state = Memory({
+        self.state = Memory(root, {
             "nics": nics, "wires": dict(("w%d" % i, wires[i]) for i in wires), "release": release, "phase": "host", "hostd_ready_after": 0,
-            "booted_at": 0, "host": system.fresh(), "disks": [], "volumes": {}, "kernel_modules": [], "fail": list(fail), "uuid": "x",
+            "booted_at": 0, "host": system.fresh(), "disks": [], "volumes": {}, "kernel_modules": [], "fail": list(fail), "uuid": "x", "boot": 1, "marked": None,
         })
         self.calls, self.outputs = [], {}
 
@@ -166,16 +165,14 @@ class Modelled(object):
             return 1, failure
         if line in self.outputs:
             return self.outputs[line]
-        out = io.StringIO()
         try:
-            with redirect_stdout(out):
-                text = self.answer(name if name in tools.PROGRAMS else os.path.basename(name), argv[1:])
+            text = self.answer(name if name in tools.PROGRAMS else os.path.basename(name), argv[1:])
         except standin.Unknown as err:
             self.state.note("unknown", command=line, message=str(err))
             return 1, str(err)
         except standin.Refused as err:
             self.state.note("refused", command=line, message=str(err))
-            return 1, out.getvalue() + str(err)
+            return 1, err.printed + str(err)
         return (0, text) if text is not None else (127, "not found")
 
     def answer(self, name, args):

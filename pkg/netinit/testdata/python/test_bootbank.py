@@ -1,4 +1,5 @@
 """What %post leaves for the first boot, and the reports."""
+import errno
 import gzip
 import http.server
 import io
@@ -28,6 +29,8 @@ BANK = "vmfs/volumes/11-22/"
 class BootBank(Machine):
     def setUp(self):
         super().setUp()
+        self.addCleanup(setattr, installed, "BANK_PAUSE", installed.BANK_PAUSE)
+        installed.BANK_PAUSE = 0
         self.file(BANK + "boot.cfg", BOOT_CFG)
         os.symlink("11-22", os.path.join(self.root, "vmfs/volumes/BOOTBANK1"))
         self.model(hostname="h1", ssh_keys=[KEY], license="AAAAA-BBBBB-CCCCC-DDDDD-EEEEE")
@@ -60,7 +63,7 @@ class BootBank(Machine):
 
     def test_modules(self):
         self.add()
-        for name, want in (("esximeta.tgz", ["esxiimg", "esxiimg/metadata", "esxiimg/metadata/model.json"]),
+        for name, want in (("esximeta.tgz", ["esxiimg", "esxiimg/metadata", "esxiimg/metadata/installer.json", "esxiimg/metadata/model.json"]),
                            ("esxiimg.tgz", ["esxiimg", "esxiimg/esxi_netinit", "esxiimg/esxi_netinit/__init__.py", "esxiimg/esxi_netinit/main.py"])):
             raw = self.read(BANK + name)
             self.assertEqual(raw[:8], b"\x1f\x8b\x08\x00\0\0\0\0")
@@ -147,15 +150,19 @@ class BootBank(Machine):
         global BOOT_CFG
         before = BOOT_CFG
         try:
-            for text, reason in ((b"modules=" + b" --- ".join(b"m%d.v00" % i for i in range(198)) + b" --- onetime.tgz\n", "more than 200"),
-                                 (b"modules=onetime.tgz\n", "no kernelopt"),
-                                 (b"kernelopt=" + b"x" * 1995 + b"\nmodules=onetime.tgz\n", "more than 2000")):
-                BOOT_CFG = text
-                self.file(BANK + "boot.cfg", text)
-                self.model(kernel_options=["abcdefgh"])
-                self.assertIn(reason, self.add(False))
+            BOOT_CFG = b"modules=" + b" --- ".join(b"m%d.v00" % i for i in range(198)) + b" --- onetime.tgz\n"
+            self.file(BANK + "boot.cfg", BOOT_CFG)
+            self.assertIn("more than 200", self.add(False))
         finally:
             BOOT_CFG = before
+
+    def test_options_without_room(self):
+        """Keys and networks count for more."""
+        for text, reason in ((b"modules=onetime.tgz\n", "no kernelopt"), (b"kernelopt=" + b"x" * 1995 + b"\nmodules=onetime.tgz\n", "more than 2000")):
+            self.file(BANK + "boot.cfg", text)
+            self.model(kernel_options=["abcdefgh"])
+            self.assertIn(reason, self.add())
+            self.assertEqual(self.config(), text.replace(b"onetime.tgz", b"onetime.tgz --- esxiimg.tgz --- esximeta.tgz"))
 
     def test_package_is_not_loaded(self):
         os.remove(os.path.join(self.root, "esxiimg/esxi_netinit/main.py"))
@@ -181,7 +188,7 @@ class BootBank(Machine):
 
         def fails(fd):
             writes.append(fd)
-            if len(writes) == at:
+            if len(writes) >= at:
                 raise OSError(28, "No space left on device")
             real(fd)
 
@@ -192,9 +199,92 @@ class BootBank(Machine):
                 self.do(installed.prepare_first_boot, stages.NEVER)
                 self.assertIn("No space left", self.said)
                 self.assertEqual(self.config(), BOOT_CFG)
-                self.assertFalse([name for name in self.files() if name.endswith(".new")])
+                # What is of no use there only takes room away.
+                self.assertEqual(self.files(), ["boot.cfg"])
         finally:
             os.fsync = real
+        self.add()
+
+    def fsync(self, times, number):
+        real, left = os.fsync, [times]
+
+        def fails(fd):
+            left[0] -= 1
+            if left[0] >= 0:
+                raise OSError(number, os.strerror(number))
+            real(fd)
+
+        self.addCleanup(setattr, os, "fsync", real)
+        os.fsync = fails
+
+    def test_write_fails_once(self):
+        self.fsync(1, errno.EIO)
+        self.add()
+        self.assertEqual(self.config(), BOOT_CFG.replace(b"onetime.tgz", b"onetime.tgz --- esxiimg.tgz --- esximeta.tgz"))
+
+    def test_no_fsync(self):
+        self.fsync(99, errno.EINVAL)
+        self.add()
+
+    def state(self, **state):
+        self.file("tmp/esxi-img/state.json", json.dumps(state))
+
+    def test_told(self):
+        """The first boot learns what the installer had to say."""
+        self.state(password="random, for the SSH keys", notes=["a note"], log=["a line"])
+        self.add()
+        with tarfile.open(os.path.join(self.root, BANK, "esximeta.tgz")) as tar:
+            told = json.loads(tar.extractfile(bootbank.INSTALLER).read().decode())
+        self.assertEqual(told, {"version": 1, "random_password": True, "notes": ["a note"], "log": ["a line"]})
+        self.assertFalse(json.loads(bootbank.told({"password": "from the metadata"}).decode())["random_password"])
+
+    def test_nobody_knows_the_password(self):
+        for password, loud in (("random, for the SSH keys", True), ("from the metadata", False)):
+            self.state(password=password)
+            self.fsync(99, errno.ENOSPC)
+            said = self.add(False)
+            self.assertEqual("NOBODY KNOWS THE ROOT PASSWORD" in said, loud)
+            state = json.loads(self.read("tmp/esxi-img/state.json").decode())
+            self.assertEqual(any("NOBODY KNOWS" in note for note in state["notes"]), loud)
+            self.assertTrue(state["refused"])
+
+    def test_broken_model(self):
+        """Said, and no text of it."""
+        self.state(password="random, for the SSH keys")
+        self.file("tmp/esxi-img/model.json", '{"version": 1, "%s": 1}' % CANARY.replace('"', "").replace("\\", ""))
+        self.assertIn("NOBODY KNOWS THE ROOT PASSWORD", self.add(False))
+
+    def test_large_model(self):
+        self.model(write_files=[{"path": "/a", "content_b64": "A" * 400000}] * 4)
+        self.add()
+
+    def test_rehearsal(self):
+        stage = self.stage()
+        bootbank.rehearse(stage, stage.model())
+        real = bootbank.sources
+        self.addCleanup(setattr, bootbank, "sources", real)
+        bootbank.sources = lambda stage: {"esxiimg/x": os.urandom(bootbank.ROOM_6 + 1)}
+        for answer, fits in (((0, "VMware ESXi 6.7.0 build-1\n"), False), ((0, "VMware ESXi 7.0.3 build-1\n"), True), ((0, "VMware ESXi 10.0 x"), True),
+                             ((127, ""), False)):
+            self.answers["vmware -v"] = answer
+            if fits:
+                bootbank.rehearse(stage, stage.model())
+            else:
+                self.assertRaises(stages.Refused, bootbank.rehearse, stage, stage.model())
+
+    def test_unreadable_bank(self):
+        """Of another disk."""
+        os.makedirs(os.path.join(self.root, "vmfs/volumes/00-01"))
+        self.file("vmfs/volumes/00-01/boot.cfg")
+        real = bootbank.read
+
+        def read(path):
+            if "00-01" in path:
+                raise OSError(5, "Input/output error")
+            return real(path)
+
+        self.addCleanup(setattr, bootbank, "read", real)
+        bootbank.read = read
         self.add()
 
     def test_last_line_counts(self):
@@ -209,6 +299,11 @@ class Guarding(Machine):
         self.assertEqual(self.do(installed.guard_image, stages.NEVER), 0)
         self.assertIn("can't be started any more", self.said)
         self.assertTrue(json.loads(self.read("tmp/esxi-img/state.json").decode())["guarded"])
+        # A mistake of ours is not told as if all were well.
+        self.addCleanup(setattr, installed.guard, "apply", installed.guard.apply)
+        installed.guard.apply = lambda *args: 1 // 0
+        self.do(installed.guard_image, stages.NEVER)
+        self.assertFalse(json.loads(self.read("tmp/esxi-img/state.json").decode())["guarded"])
         os.remove(os.path.join(self.root, "esxiimg/image.json"))
         self.assertEqual(self.do(installed.guard_image, stages.NEVER), 0)
 
@@ -270,7 +365,21 @@ class Reports(Machine):
         self.file("tmp/esxi-img/state.json", json.dumps({"notes": ["something"], "first_boot": True}))
         self.assertEqual(self.do(installed.tell, stages.NEVER), 0)
         self.assertIn("note: something", self.said)
-        self.assertEqual(server.posts[0][1]["notes"], ["something"])
+        self.assertEqual((server.posts[0][1]["notes"], server.posts[0][1]["result"]), (["something"], ["success"]))
+        for bad in ({"guarded": False}, {"refused": True}):
+            self.file("tmp/esxi-img/state.json", json.dumps(bad))
+            self.do(installed.tell, stages.NEVER)
+            self.assertEqual(server.posts[-1][1]["result"], ["failure"])
+
+    def test_nobody_reads(self):
+        """The other end of the output is gone."""
+        real = sys.stdout
+        sys.stdout = io.StringIO()
+        sys.stdout.close()
+        try:
+            REAL_SAY(self.root, "x")
+        finally:
+            sys.stdout = real
 
     def test_console_and_log(self):
         # A child, since the logger is looked up in PATH.

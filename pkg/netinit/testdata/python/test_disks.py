@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import volumes  # noqa: E402
 from machine import Machine  # noqa: E402
 from esxi_netinit import disks, guard  # noqa: E402
+from esxi_netinit.rawdev import Unreadable  # noqa: E402
 from esxi_netinit.model import Model  # noqa: E402
 from esxi_netinit.stage import Image, Refused  # noqa: E402
 
@@ -113,6 +114,17 @@ class Choosing(Machine):
         del self.answers["localcli storage core device list"]
         self.assertEqual(self.choose(), "naa.1")
         self.assertRaises(Refused, self.choose, {"model": "Disk"})
+        # What can be pulled out is not told.
+        self.disk("naa.2", size=20 * GB)
+        self.assertRaises(Refused, self.choose, {"size": "largest"})
+
+    def test_a_table_that_we_fail_at(self):
+        self.image_disk("naa.1")
+        self.disk("naa.0", b"odd" + bytes(8192))
+        real = disks.parttable.read
+        self.addCleanup(setattr, disks.parttable, "read", real)
+        disks.parttable.read = lambda device: [][1] if device.read(0, 3) == b"odd" else real(device)
+        self.assertEqual(self.choose(), "naa.1")
 
     def test_unreadable_disk(self):
         self.image_disk("naa.1")
@@ -154,12 +166,15 @@ class Guard(Machine):
         self.assertEqual(self.calls, [])
 
     def test_4k_sectors(self):
-        esp = volumes.Work(self).fat({"ESXIKS.TGZ": b"x"}, "ESXI-IMG", 32, 300000, 1, 4096)
-        data = volumes.gpt(310 << 20, [(volumes.ESP, volumes.PARTITION, 1 << 20, esp)], sector=4096)
-        self.disk("naa.1", data)
+        esp = volumes.Work(self).fat_file({"ESXIKS.TGZ": b"x"}, "ESXI-IMG", 32, 300000, 1, 4096)
+        path = self.disk("naa.1", size=310 << 20)
+        volumes.gpt_file(path, 310 << 20, [(volumes.ESP, volumes.PARTITION, 1 << 20, esp)], 4096)
+        with open(path, "rb") as f:
+            before = f.read(2 << 20)
         self.assertTrue(self.apply())
-        after = self.read("dev/disks/naa.1")
-        changed = [i for i in range(0, 2 << 20, 512) if data[i:i + 512] != after[i:i + 512]]
+        with open(path, "rb") as f:
+            after = f.read(2 << 20)
+        changed = [i for i in range(0, 2 << 20, 512) if before[i:i + 512] != after[i:i + 512]]
         self.assertEqual(changed, [1 << 20, (1 << 20) + 6 * 4096])
         self.assertFalse(self.starts("naa.1"))
 
@@ -201,6 +216,74 @@ class Guard(Machine):
             self.assertTrue(self.apply())
         finally:
             guard.write = real
+
+    def deaf(self, *names):
+        """Devices that give errors from now on."""
+        real = guard.Device
+
+        class Deaf(real):
+            def __init__(self, path):
+                super().__init__(path)
+                if os.path.basename(path) in names:
+                    self.close()
+                    raise Unreadable("can't be opened: Input/output error")
+
+        for module in (guard, disks):
+            self.addCleanup(setattr, module, "Device", real)
+            module.Device = Deaf
+
+    def test_no_table_any_more(self):
+        """The disk went away while it was looked at: its table is not there."""
+        self.image_disk("naa.1")
+        self.image_disk("naa.2")
+        real, found = guard.write, self.scan()
+
+        def broken(disk, blocks):
+            if disk.name == "naa.2":
+                return real(disk, blocks)
+            self.deaf("naa.1")
+            raise OSError(5, "Input/output error")
+
+        self.addCleanup(setattr, guard, "write", real)
+        guard.write = broken
+        stage = self.stage()
+        self.assertFalse(guard.apply(stage, found, self.image_object))
+        self.assertIn("naa.1 STILL STARTS", "".join(stage.state["notes"]))
+        self.assertFalse(self.starts("naa.2"))
+
+    def test_a_mistake_about_one_disk(self):
+        self.image_disk("naa.1")
+        self.image_disk("naa.2")
+        real = guard.disable
+        self.addCleanup(setattr, guard, "disable", real)
+        guard.disable = lambda stage, disk, *more: 1 // 0 if disk.name == "naa.1" else real(stage, disk, *more)
+        self.assertFalse(self.apply())
+        self.assertFalse(self.starts("naa.2"))
+
+    def test_can_not_be_looked_at(self):
+        """What can't be read is not taken for unbootable."""
+        self.image_disk("naa.1")
+        found = self.scan()
+        self.deaf("naa.1")
+        self.assertFalse(guard.apply(self.stage(), found, self.image_object))
+
+    def test_was_seen_before(self):
+        self.image_disk("naa.1")
+        self.disk("naa.2", size=20 << 20)
+        self.deaf("naa.1")
+        stage = self.stage()
+        stage.state.update(image_disks=["naa.1"], install={"disk": "naa.2"})
+        self.assertFalse(guard.apply(stage, self.scan(), self.image_object))
+        self.assertIn("can't be looked at", "".join(stage.state["notes"]))
+        # Pulled out: told, and no failure.
+        stage = self.stage()
+        stage.state.update(image_disks=["naa.9"], install={"disk": "naa.2"})
+        self.assertTrue(guard.apply(stage, self.scan(), self.image_object))
+        self.assertIn("naa.9", "".join(stage.state["notes"]))
+        # Installed on: its partitions are new.
+        stage = self.stage()
+        stage.state.update(image_disks=["naa.1"], install={"disk": "naa.1"})
+        self.assertTrue(guard.apply(stage, self.scan(), self.image_object))
 
     def test_rehearsal_changes_nothing(self):
         self.image_disk("naa.1")

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import volumes  # noqa: E402
 from machine import CANARY, FILES, KEY, Machine  # noqa: E402
-from esxi_netinit import disks, guard, installer, stage as stages, weasel  # noqa: E402
+from esxi_netinit import bootbank, disks, guard, installer, stage as stages, weasel  # noqa: E402
 
 NETWORK = {
     "links": [{"id": "l0", "type": "phy", "ethernet_mac_address": "52:54:00:AA:BB:02", "mtu": None}],
@@ -173,7 +173,31 @@ class Stages(Base):
         self.image(root_hash="$6$salt$" + "x" * 86)
         self.rootpw()
         self.image(metadata="required", root_hash="$6$salt$" + "x" * 86)
-        self.metadata(1)
+        self.assertIn("can't be read: meta_data.json", self.metadata(1))
+
+    def test_required_and_odd(self):
+        """What is odd is told, as where metadata is optional; what can't be read
+        at all stops."""
+        odd = {"openstack/latest/user_data": b"#cloud-config\npackages: [x]\nntp: {servers: [\"a b\"]}\nusers: [{name: root, ssh_authorized_keys: [nokey]}]\n"}
+        network = json.loads(json.dumps(NETWORK))
+        network["networks"].append({"id": "n9", "link": "nowhere", "type": "ipv4"})
+        self.image(metadata="required")
+        self.partition(drive({"public_keys": {"a": "nonsense", "b": KEY}}, network=network, **odd))
+        said = self.metadata()
+        for where in ("meta_data.json:$.public_keys", "network_data.json:$.networks[1]", "user_data:2", "user_data:3", "user_data:4"):
+            self.assertIn(where, said)
+        self.is_password(self.rootpw(), CANARY)
+        model = json.loads(self.read("tmp/esxi-img/model.json").decode())
+        self.assertEqual((model["ssh_keys"], len(model["networks"])), ([KEY], 1))
+        self.tearDownRoot()
+        self.image(metadata="required")
+        self.partition(drive(**{"openstack/latest/user_data": b"#!/bin/bash\ntrue\n"}))
+        self.metadata()
+        for name, data in (("user_data", b"#cloud-config\na: [\n"), ("network_data.json", b"{"), ("vendor_data.json", b"\xff"), ("meta_data.json", b"[" * 99)):
+            self.tearDownRoot()
+            self.image(metadata="required")
+            self.partition(drive(**{"openstack/latest/" + name: data}))
+            self.assertIn("can't be read: " + name, self.metadata(1))
 
     def test_broken_network(self):
         """The host is installed, and reachable by DHCP."""
@@ -210,6 +234,50 @@ class Stages(Base):
         os.remove(os.path.join(self.root, "tmp/rootpw"))
         self.rootpw(1)
 
+    def keys_only(self, meta=None, **more):
+        self.partition(drive(dict({"admin_pass": Ellipsis, "public_keys": {"k": KEY}}, **meta or {}), **more))
+        self.metadata()
+
+    def test_keys_travel_twice(self):
+        self.keys_only()
+        self.rootpw()
+        text = self.read("tmp/firstboot").decode()
+        self.assertTrue(text.startswith("%firstboot --interpreter=busybox\n"))
+        self.assertIn("add '%s'\n" % KEY, text)
+        self.assertNotIn("4711", text)
+
+    def test_known_password_needs_no_script(self):
+        self.partition(drive({"public_keys": {"k": KEY}}))
+        self.metadata()
+        self.rootpw()
+        self.assertFalse(self.exists("tmp/firstboot"))
+
+    def test_keys_that_do_not_reach_the_host(self):
+        def broken_model():
+            self.file("tmp/esxi-img/model.json", "{")
+
+        def empty_model():
+            self.file("tmp/esxi-img/model.json", '{"version": 1}')
+
+        def no_module():
+            os.remove(os.path.join(self.root, "esxiimg/esxi_netinit/main.py"))
+
+        def no_include():
+            self.file("esxiimg/KS.CFG", "vmaccepteula\n%include /tmp/rootpw\n")
+
+        def large():
+            self.addCleanup(setattr, bootbank, "ROOM_6", bootbank.ROOM_6)
+            bootbank.ROOM_6 = 10
+
+        for break_it, reason in ((broken_model, "is not JSON"), (empty_model, "not in what the host is given"), (no_module, "not loaded"),
+                                 (no_include, "does not include /tmp/firstboot"), (large, "KiB of the boot bank")):
+            self.tearDownRoot()
+            self.keys_only()
+            break_it()
+            self.assertIn(reason, self.rootpw(1))
+            self.assertIn("no disk was touched", self.said)
+            self.assertFalse(self.exists("tmp/rootpw"))
+
     def test_keys_without_ssh(self):
         self.partition(drive({"admin_pass": Ellipsis, "public_keys": {"k": KEY}}))
         self.metadata()
@@ -236,6 +304,31 @@ class Stages(Base):
             out = self.rootpw(code)
             if code == 0:
                 self.assertEqual(out, "rootpw --iscrypted " + good + "\n")
+
+    def test_hash_that_is_not_taken(self):
+        """The plain password beside it is; without one, it is as if there were
+        none. Said in both cases."""
+        for value in ("$1$abcdefgh$" + "y" * 22, "$5$abc$" + "y" * 43):
+            data = {"openstack/latest/user_data": ("#cloud-config\nchpasswd: {users: [{name: root, password: '%s'}]}\n" % value).encode()}
+            self.tearDownRoot()
+            self.partition(drive(**data))
+            self.assertIn("not a hash that the installer takes", self.metadata())
+            self.is_password(self.rootpw(), CANARY)
+            self.tearDownRoot()
+            self.partition(drive({"admin_pass": Ellipsis}, **data))
+            self.metadata()
+            self.assertIn("no root password", self.rootpw(1))
+            # In what the first boot reports.
+            self.assertTrue(any("not a hash" in note["message"] for note in json.loads(self.read("tmp/esxi-img/model.json").decode())["notes"]))
+
+    def test_hash_of_the_image_that_is_not_taken(self):
+        self.image(root_hash="$1$abcdefgh$" + "y" * 22)
+        self.metadata()
+        self.assertIn("the hash of the root password in the image", self.rootpw(1))
+        self.tearDownRoot()
+        self.image(root_hash="$1$abcdefgh$" + "y" * 22)
+        self.keys_only()
+        self.assertTrue(weasel.takes(self.rootpw().split()[2]))
 
     def test_earlier_commands_are_kept(self):
         self.image_disk("naa.1", esp=self.small)
@@ -293,11 +386,47 @@ class Stages(Base):
         # And an intact table is left alone.
         self.assertEqual([c for c in self.calls if c.startswith("partedUtil")], [])
 
+    def test_half_of_a_copy(self):
+        """Memory is full: what is there is not taken for the whole."""
+        self.partition(drive(network=NETWORK))
+        real = stages.Stage.write
+
+        def write(stage, name, text):
+            if name.endswith("network_data.json"):
+                raise OSError(28, "No space left on device")
+            real(stage, name, text)
+
+        self.addCleanup(setattr, stages.Stage, "write", real)
+        stages.Stage.write = write
+        self.metadata()
+        self.assertIn("No space left", self.said)
+        self.assertIn("no root password", self.rootpw(1))
+
     def test_image_is_not_seen(self):
         self.disk("naa.2", size=20 << 30)
         self.file("tmp/esxi-img/model.json", json.dumps({"version": 1, "install": {"disk": {"path": "naa.2"}}}))
         self.assertEqual(self.do(installer.install), 0)
         self.assertIn("is not seen", self.said)
+
+    def test_image_may_be_hidden(self):
+        """On a disk that can't be read: the firmware may start it again."""
+        self.disk("naa.2", size=20 << 30)
+        self.disk("naa.3", b"x" * 8192, size=30 << 20)
+        real = disks.Disk.read_table
+
+        def read_table(disk):
+            real(disk)
+            if disk.name == "naa.3":
+                disk.problem = "can't be opened: Device or resource busy"
+
+        self.addCleanup(setattr, disks.Disk, "read_table", real)
+        disks.Disk.read_table = read_table
+        self.file("tmp/esxi-img/model.json", json.dumps({"version": 1, "install": {"disk": {"path": "naa.2"}}}))
+        self.assertEqual(self.do(installer.install), 1)
+        self.assertIn("naa.3", self.said)
+        # A reader without a card.
+        self.listed[-1] = self.listed[-1].replace("Size: 30\n", "Size: 0\n")
+        self.assertEqual(self.do(installer.install), 0, self.said)
 
     def test_image_chooses(self):
         self.image(install={"disk": {"size": "smallest"}, "overwritevmfs": True})
@@ -350,42 +479,6 @@ class Stages(Base):
                 self.assertEqual(self.do(function), 1, text[:20])
 
 
-class FallBack(Base):
-    """The kernel's own file systems, where raw reading fails."""
-
-    def test_iso(self):
-        self.file("dev/disks/naa.1")
-        self.disks_fail()
-        self.answers["vsish -e set /vmkModules/iso9660/mount naa.1"] = lambda argv: self.mounted("CONFIG-2", drive()) or (0, "")
-        self.metadata()
-        self.assertIn("volume CONFIG-2", self.said)
-        self.assertEqual(self.calls, ["localcli system module load --module iso9660", "vsish -e set /vmkModules/iso9660/mount naa.1",
-                                      "vsish -e set /vmkModules/iso9660/umount naa.1"])
-        self.is_password(self.rootpw(), CANARY)
-
-    def test_vfat(self):
-        self.file("dev/disks/naa.1")
-        self.disks_fail()
-        self.answers["localcli storage filesystem automount"] = lambda argv: self.mounted("CONFIG-2", drive()) or (0, "")
-        self.metadata()
-        self.assertIn("volume CONFIG-2", self.said)
-
-    def test_damaged_drive(self):
-        data = bytearray(self.iso(drive()))
-        data[156 + 16 * 2048 + 2:156 + 16 * 2048 + 6] = b"\xff\xff\xff\x00"
-        self.disk("naa.1", bytes(data))
-        self.metadata()
-        self.assertTrue(any("iso9660/mount naa.1" in call for call in self.calls))
-        self.assertIn("no metadata was found", self.said)
-
-    def disks_fail(self):
-        def fails(disk):
-            disk.problem = "can't be opened: Device or resource busy"
-
-        self.addCleanup(setattr, disks.Disk, "read_table", disks.Disk.read_table)
-        disks.Disk.read_table = fails
-
-
 class Scripts(Machine):
     """The sections of the kickstart, run as the installer runs them."""
 
@@ -412,6 +505,7 @@ class Scripts(Machine):
     def test_all_run(self):
         self.load()
         self.image_disk("naa.1", [(volumes.BASIC, volumes.Work(self).iso(drive(), "config-2"))], esp=b"x")
+        self.file("vmfs/volumes/11-22/boot.cfg", b"kernelopt=\nmodules=onetime.tgz\n")  # the first try does
         for name in self.SCRIPTS:
             code, out = self.run_script(name)
             self.assertEqual(code, 0, name + out)

@@ -42,7 +42,7 @@ class TestNetworkData(unittest.TestCase):
         self.assertEqual(got.link("p0")["mac"], "00:11:22:aa:bb:cc")
         self.assertEqual(got.link("p0")["mtu"], None)
         self.assertEqual(got.link("bond0")["bond"], {
-            "mode": "802.3ad", "links": ["p0", "p1"], "primary": None, "miimon": 100, "xmit_hash_policy": "layer3+4"})
+            "mode": "802.3ad", "links": ["p0", "p1"], "primary": None, "miimon": None, "xmit_hash_policy": "layer2+3"})
         self.assertEqual(got.link("vlan0")["vlan"], {"id": 101, "link": "bond0", "mac": "00:11:22:33:44:57"})
         n0, n1, n2, n3 = got.networks
         self.assertEqual((n0["family"], n0["method"], n0["address"], n0["prefix"]), (4, "static", "10.0.0.5", 24))
@@ -182,10 +182,11 @@ class TestUserData(unittest.TestCase):
             self.assertEqual((got.hostname, got.fqdn, got.options["configure_all_networks"], got.options["first_extra_vswitch_number"], found), ("h9", None, True, 31, []), text)
 
     def test_predecessor(self):
-        got, _, found = user("configure_all_networks: false\nmanagement_vswitch: \"vSwitch22\"\nmanagement_portgroup: mgmt\nfirst_extra_vswitch_number: 31\nesxi: {extra_portgroup_prefix: internal_net_vid_}\n")
-        self.assertEqual(found, [])
-        want = {"configure_all_networks": False, "management_vswitch": "vSwitch22", "management_portgroup": "mgmt", "first_extra_vswitch_number": 31, "extra_portgroup_prefix": "internal_net_vid_"}
-        self.assertEqual({key: got.options[key] for key in want}, want)
+        for last in ("extra_portgroup_prefix: internal_net_vid_", "esxi: {extra_portgroup_prefix: internal_net_vid_}"):
+            got, _, found = user("configure_all_networks: false\nmanagement_vswitch: \"vSwitch22\"\nmanagement_portgroup: mgmt\nfirst_extra_vswitch_number: 31\n%s\n" % last)
+            self.assertEqual(found, [], last)
+            want = {"configure_all_networks": False, "management_vswitch": "vSwitch22", "management_portgroup": "mgmt", "first_extra_vswitch_number": 31, "extra_portgroup_prefix": "internal_net_vid_"}
+            self.assertEqual({key: got.options[key] for key in want}, want)
         self.assertIsNone(user("hostname: x")[0].options["configure_all_networks"])
 
     def test_names(self):
@@ -207,6 +208,21 @@ class TestUserData(unittest.TestCase):
             self.assertFalse(load(drive(meta=dict(META, admin_pass=password)))[1])
         self.assertEqual(load(drive(meta=dict(META, admin_pass=7)))[1].root_password, "7")
 
+    def test_hashes(self):
+        """A hash that the installer refuses costs neither another password
+        nor the host: it is told, and as if it were not there."""
+        refused = ("$1$salt$" + "a" * 22, "$5$salt$" + "a" * 43, "$6$rounds=5000$salt$" + "a" * 86, "$6$" + "s" * 17 + "$" + "a" * 86, "$2b$10$" + "a" * 53, "$y$j9T$salt$" + "a" * 43)
+        for given in refused:
+            for text, key in (("password: '%s'", "password"), ("users: [{name: root, passwd: '%s'}]", "users[0].passwd"), ("users: [{name: root, hashed_passwd: '%s'}]", "users[0].hashed_passwd"),
+                              ("chpasswd: {users: [{name: root, password: '%s'}]}", "chpasswd.users[0].password"), ("chpasswd: {list: ['root:%s']}", "chpasswd.list[0]")):
+                _, secrets, found = user(text % given, meta=dict(META, admin_pass="from meta"))
+                self.assertEqual((secrets.root_password, secrets.root_hash), ("from meta", None), given)
+                self.assertEqual([(severity, path) for severity, path, _ in found], [("error", "user_data:1:$." + key)], given)
+                self.assertIn("openssl passwd -6", found[0][2])
+                self.assertFalse(user(text % given)[1])
+        # A plain password elsewhere in the same file is used.
+        self.assertEqual(user("password: plain1\nusers: [{name: root, passwd: '%s'}]" % refused[0])[1].root_password, "plain1")
+
     def test_secrets_stay(self):
         secrets = model.Secrets("Canary", "x")
         self.assertNotIn("Canary", repr(secrets) + str(secrets) + "%r" % ([secrets],))
@@ -222,13 +238,17 @@ class TestUserData(unittest.TestCase):
         self.assertNotIn("Canary", json.dumps(got.to_dict()))
         self.assertEqual([c["text"] for c in got.commands], ["date", "ls"])
         self.assertEqual([f["path"] for f in got.write_files], ["/b"])
-        self.assertEqual((got.phone_home, got.kernel_options, len(found)), (None, ["b"], 4))
+        # Nor is it told as the name of something.
+        got, _, found = user("#cloud-config\npassword: Canary4711\nchpasswd: {Canary4711: x}\n")
+        self.assertNotIn("Canary", json.dumps(got.to_dict()) + repr(found))
+        got, _, found = user(text)
+        self.assertEqual((got.phone_home, got.kernel_options, len(found)), (None, ["b"], 5))
 
     def test_keys(self):
         other = "ssh-rsa AAAAB3NzaC1yc2E= \u00fc@x"
         got, _, found = user("ssh_authorized_keys:\n- %s\nusers:\n- name: root\n  ssh_authorized_keys: ['%s', nonsense]\n- name: joe\n  ssh_authorized_keys: [ssh-rsa AAAA joe]\n" % (KEY, other))
         self.assertEqual(got.ssh_keys, [KEY, "ssh-rsa AAAAB3NzaC1yc2E="])
-        self.assertEqual(told(found), ["user_data:5: is not an SSH public key", "user_data:6: is another user than root: ignored"])
+        self.assertEqual(told(found), ["user_data:5:$.users[0].ssh_authorized_keys[1]: is not an SSH public key", "user_data:6:$.users[1]: is another user than root: ignored"])
         self.assertEqual(got.ssh, {"enable": True, "shell": False})
         self.assertEqual(user("esxi: {ssh: {enable: false, shell: true}}")[0].ssh, {"enable": False, "shell": True})
         self.assertEqual(load(drive(meta={}))[0].ssh, {"enable": False, "shell": False})
@@ -236,7 +256,8 @@ class TestUserData(unittest.TestCase):
     def test_commands(self):
         got, _, found = user("runcmd:\n- echo a\n- [ls, -l]\n- {x: y}\n- ''\nbootcmd: [date]\n", **{"vendor_data.json": {"cloud-init": "#!/bin/sh\nvendor\n"}})
         self.assertEqual([(c["when"], c.get("text", c.get("argv"))) for c in got.commands], [("boot", "date"), ("run", "#!/bin/sh\nvendor\n"), ("run", "echo a"), ("run", ["ls", "-l"])])
-        self.assertEqual([path for _, path, _ in found], ["user_data:4", "user_data:5"])
+        self.assertEqual([path for _, path, _ in found], ["user_data:4:$.runcmd[2]", "user_data:5:$.runcmd[3]"])
+        self.assertEqual([c["origin"] for c in got.commands], ["user_data:6:$.bootcmd[0]", "vendor_data.json:$.cloud-init", "user_data:2:$.runcmd[0]", "user_data:3:$.runcmd[1]"])
 
     def test_others(self):
         pem = "\n".join("    " + line for line in PEM.splitlines())
@@ -249,7 +270,7 @@ class TestUserData(unittest.TestCase):
         self.assertEqual((got.syslog, got.license, got.serial_console, got.kernel_options), ("udp://10.0.0.7:514", "AAAAA-BBBBB-CCCCC-DDDDD-00000", True, ["a=b", "c"]))
         self.assertEqual((got.options["keep"], got.options["reboot"]), (True, False))
         self.assertEqual(len(found), 6, found)
-        self.assertIn("user_data:16: packages is not supported", told(found))
+        self.assertIn("user_data:16:$.packages: is not supported", told(found))
         self.assertIsNone(user("phone_home: {url: 'http://me:pw@x/'}")[0].phone_home)
 
     def test_vendor(self):
@@ -259,6 +280,16 @@ class TestUserData(unittest.TestCase):
         self.assertEqual((got.hostname, got.fqdn, [c["text"] for c in got.commands], got.ntp, secrets.root_password, found), ("v1", "v2.x", ["u"], ["10.0.0.2", "p.x"], "vendor", []))
         for vendor, n in (({}, 0), ({"x": 1}, 1), ("#cloud-config\na: *b", 1), (["hostname: q"], 0), (7, 1), ({"cloud-init": 7}, 1)):
             self.assertEqual(len(user("", **{"vendor_data.json": vendor})[2]), n, vendor)
+
+    def test_disk_of_the_image(self):
+        """The program that builds an image reads the same words the same way."""
+        with open(os.path.join(HERE, "..", "..", "..", "imager", "testdata", "install-disk.json"), "rb") as f:
+            vectors = json.loads(f.read().decode("utf-8"))
+        for vector in vectors:
+            got, _, problems = load(drive(meta=dict(META, meta={"esxi_install_disk": vector["spec"]}), network=None))
+            disk = got.install["disk"]
+            found = None if disk is None else {k: v for k, v in disk.items() if v not in (None, False, [])}
+            self.assertEqual((found, len(problems.found)), (vector.get("disk"), int("disk" not in vector)), vector["spec"])
 
     def test_disk(self):
         for text, want in (("serial=A B", {"serial": "A B"}), ("wwn=naa.600508B1001C4D41", {"wwn": "0x600508b1001c4d41"}), ("smallest", {"size": "smallest"}), ("size=largest;model=X Y;min_gib=32", {"size": "largest", "model": "X Y", "min_bytes": 32 << 30}),
@@ -292,8 +323,8 @@ class TestNoCloud(unittest.TestCase):
         self.assertEqual((got.dns, got.link("b0")["bond"]["primary"]), ({"servers": ["10.0.0.54", "10.0.0.53"], "search": ["lab.example.org", "example.org"]}, "e1"))
 
     def test_wrong(self):
-        for text, path in (("version: 3\n", "network-config:1"), ("a: b\n", "network-config:1"), ("version: 2\nethernets:\n  e0: {match: {name: 'eth*'}}\n", "network-config:3"), ("version: 2\nbridges:\n  b: {}\n", "network-config:2"),
-                           ("version: 1\nconfig:\n- {type: physical}\n", "network-config:3"), ("version: 2\nvlans:\n  v: {id: 9999, link: x}\n", "network-config:3"), ("{\"version\": 2, \"ethernets\": {\"e0\": 7}}", "network-config:$.ethernets.e0")):
+        for text, path in (("version: 3\n", "network-config:1:$.version"), ("a: b\n", "network-config:1"), ("version: 2\nethernets:\n  e0: {match: {name: 'eth*'}}\n", "network-config:3:$.ethernets.e0.match.name"), ("version: 2\nbridges:\n  b: {}\n", "network-config:2:$.bridges"),
+                           ("version: 1\nconfig:\n- {type: physical}\n", "network-config:3:$.config[0]"), ("version: 2\nvlans:\n  v: {id: 9999, link: x}\n", "network-config:3:$.vlans.v.id"), ("{\"version\": 2, \"ethernets\": {\"e0\": 7}}", "network-config:$.ethernets.e0")):
             self.assertIn(path, [p for _, p, _ in load({"network-config": text})[2].found], text)
         got, _, problems = load({"network-config": "network: {config: disabled}\n"})
         self.assertEqual((got.networks, len(problems.found)), ([], 1))

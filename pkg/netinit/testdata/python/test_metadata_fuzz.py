@@ -18,7 +18,9 @@ from esxi_netinit import addresses, loader, model, schema  # noqa: E402
 from esxi_netinit.errors import MetadataError  # noqa: E402
 from esxi_netinit.readers import Problems  # noqa: E402
 
-SECONDS = float(os.environ.get("ESXI_FUZZ_SECONDS", "2"))
+SECONDS = float(os.environ.get("ESXI_FUZZ_SECONDS", "0"))  # for each test; 0: only so many rounds as it wants
+PART, PARTS = (int(n) for n in os.environ.get("ESXI_FUZZ_PART", "0/1").split("/"))  # other parts are others' business
+ROUNDS = 400 // PARTS
 SEED = int(os.environ.get("ESXI_FUZZ_SEED", "1"))
 CANARY = "Canary'x\" #4711"
 ONE = 60  # seconds for one folder; most take milliseconds
@@ -197,9 +199,9 @@ class TestAny(unittest.TestCase):
             got.mtu_of(network["link"])
         self.assertEqual(got.management() is None, not got.networks)
 
-    def rounds(self, make, least):
-        rand, end, done = random.Random(SEED), time.time() + SECONDS, 0
-        while time.time() < end or done < least:
+    def rounds(self, make):
+        rand, end, done = random.Random(SEED + PART), time.time() + SECONDS, 0
+        while time.time() < end or done < ROUNDS:
             self.judge(make(rand))
             done += 1
 
@@ -220,7 +222,7 @@ class TestAny(unittest.TestCase):
                 }))
             return files
 
-        self.rounds(make, 200)
+        self.rounds(make)
 
     def test_bytes(self):
         """Known files with bytes changed."""
@@ -237,20 +239,20 @@ class TestAny(unittest.TestCase):
                     files[name] = mutate_bytes(rand, files[name])
             return files
 
-        self.rounds(make, 200)
+        self.rounds(make)
 
     def test_random(self):
         """Documents out of nowhere."""
-        self.rounds(lambda rand: drive(random_value(rand), random_value(rand), user_data=json.dumps(random_value(rand))), 200)
+        self.rounds(lambda rand: drive(random_value(rand), random_value(rand), user_data=json.dumps(random_value(rand))))
 
     def test_valid_networks(self):
         """Every valid network_data.json is taken over without a complaint."""
-        rand, end, done = random.Random(SEED), time.time() + SECONDS, 0
-        while time.time() < end or done < 200:
+        rand, end, done = random.Random(SEED + PART), time.time() + SECONDS, 0
+        while time.time() < end or done < ROUNDS:
             network = random_network(rand)
             with Folder(drive(network=network)) as folder:
                 got, _, problems = loader.load_reported(folder.path, strict=True)
-            wanted = [p for p in problems.found if "gateway outside" not in p[2] and "address of another" not in p[2]]
+            wanted = [p for p in problems.found if "gateway outside" not in p[2] and "address of another" not in p[2] and "is not used" not in p[2]]
             self.assertEqual(wanted, [], network)
             self.assertEqual((len(got.links), len(got.networks)), (len(network["links"]), len(network["networks"])), network)
             for mine, theirs in zip(got.networks, network["networks"]):
@@ -261,7 +263,7 @@ class TestAny(unittest.TestCase):
 
     def test_slow(self):
         """Large and nasty files end in time."""
-        n = 1 << 17
+        n = 1 << 16
         for text in ("[" * n, "{\"a\":" * 1000, "\"" + "\\\"" * n, "\"\\\"" * (n // 3), "[" + "1," * n + "1]", "[" + "9" * n + "]", "{" * n, "[0." + "1" * n + "]", "[\"" + "\\u0041" * 100000 + "\"]",
                      " " * n, "\\" * n, "{" + ",".join("\"k%d\": 1" % i for i in range(20000)) + "}", "[" + "1e999," * 1000 + "1]", "{\"links\": [" + ",".join("{\"id\": \"%d\"}" % i for i in range(8000)) + "]}",
                      "{\"networks\": [" + ",".join("{\"type\": \"ipv4\"}" for i in range(8000)) + "]}"):

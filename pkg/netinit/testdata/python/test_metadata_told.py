@@ -42,10 +42,10 @@ class TestTold(unittest.TestCase):
             ("phone_home: {post: all}", 2, "no url"), ("phone_home: {url: 'http://x', method: y}", 2, "not supported"), ("phone_home: {url: 'http://x', tries: many}", 2, "whole number"),
             ("esxi: {ssh: {port: 22}}", 2, "not supported"), ("esxi: {syslog: 'a b'}", 2, "log host"), ("esxi: {license: x}", 2, "license key"), ("esxi: {keep: maybe}", 2, "true nor false"), ("esxi: {kernel_options: ['a b']}", 2, "kernel option"),
             ("esxi: {install_disk: {size: big}}", 2, "smallest"), ("esxi: {install_disk: bogus}", 2, "neither a device"), ("esxi: {management_vswitch: ''}", 2, "empty"), ("esxi: {first_extra_vswitch_number: -1}", 2, "whole number"), ("esxi: [a]", 2, "an object is wanted"),
-            ("timezone: UTC", 2, "timezone is not supported"), ("'my secret': x", 2, "is not supported"),
+            ("timezone: UTC", 2, "is not supported"), ("'my secret': x", 2, "is not supported"),
         ):
             found = found_in(drive(network=None, user_data="#cloud-config\n" + text + "\n"))
-            self.assertEqual([path for path, _ in found], ["user_data:%d" % line], text)
+            self.assertEqual([path.split(":$")[0] for path, _ in found], ["user_data:%d" % line], text)
             self.assertIn(words, found[0][1], text)
             self.assertNotIn("secret", found[0][1])
 
@@ -71,6 +71,30 @@ class TestTold(unittest.TestCase):
         self.assertEqual([p for _, p, _ in got[2].found], ["network_data.json:$.links[1]", "network_data.json:$.networks[0].routes[1].network"])
         self.assertEqual(got[0].networks[0]["routes"][1], {"network": "192.168.0.0", "prefix": 16, "gateway": "10.0.0.2"})
 
+    def test_bonds(self):
+        """What of a bond has no equal is told, in all three forms of it."""
+        def told(mode, policy):
+            link = {"id": "b", "type": "bond", "bond_mode": mode, "bond_links": ["p0"], "bond_xmit_hash_policy": policy}
+            found = found_in(drive(network={"links": [NETWORK["links"][2], link]}))
+            self.assertTrue(all(path == "network_data.json:$.links[1].bond_xmit_hash_policy" for path, _ in found))
+            return [message for _, message in found]
+        for mode in ("802.3ad", "balance-xor"):
+            self.assertEqual(told(mode, "layer2+3"), [])
+            for policy in ("layer2", "layer3+4", "encap3+4", "odd"):
+                self.assertIn("IP address", "".join(told(mode, policy)), policy)
+        self.assertEqual(told("active-backup", "layer2+3"), ["is not used: a bond of this mode has no hash"])
+        one = {"id": "b", "type": "bond", "bond_links": ["p0"], "bond_miimon": 100}
+        got, _, problems = load(drive(network={"links": [NETWORK["links"][2], one]}))
+        self.assertEqual(([p[:2] for p in problems.found], got.link("b")["bond"]["miimon"]), ([("note", "network_data.json:$.links[1].bond_miimon")], 100))
+        found = found_in({"network-config": "version: 1\nconfig:\n- {type: physical, name: vmnic0}\n- {type: bond, name: b, bond_interfaces: [vmnic0], params: {bond-mode: 802.3ad, bond-miimon: 100, bond-xmit-hash-policy: layer3+4}}\n"})
+        self.assertEqual([path for path, _ in found], ["network-config:4:$.config[1].params." + name for name in ("bond-miimon", "bond-xmit-hash-policy")])
+
+    def test_nocloud(self):
+        found = found_in({"meta-data": "instance-id: x\nseedfrom: http://10.0.0.1/\ndsmode: net\nodd: 1\n"})
+        self.assertEqual([path for path, _ in found], ["meta-data:%d:$.%s" % where for where in ((2, "seedfrom"), (3, "dsmode"), (4, "odd"))])
+        self.assertIn("nothing is fetched", found[0][1])
+        self.assertIn("as soon as it is found", found[1][1])
+
     def test_network_config(self):
         e0 = "  e0:\n    match: {macaddress: '00:11:22:33:44:55'}\n"
         for text, lines in (
@@ -85,7 +109,7 @@ class TestTold(unittest.TestCase):
             ("version: 1\nconfig:\n- {type: route, destination: 10.0.0.0/8, gateway: 10.0.0.1}\n", [3]), ("version: 1\n", [1]), ("version: 2\nvlans: {v: {id: 1, link: x}}\n", [2]),
         ):
             found = found_in({"meta-data": "", "network-config": text})
-            self.assertTrue(found and set(path for path, _ in found) == set("network-config:%d" % n for n in lines), (text, found))
+            self.assertTrue(found and set(path.split(":$")[0] for path, _ in found) == set("network-config:%d" % n for n in lines), (text, found))
         self.assertEqual(len(found_in({"network-config": "null"})), 1)
 
     def test_v2_parts(self):
@@ -93,7 +117,8 @@ class TestTold(unittest.TestCase):
             "version: 2\nethernets:\n  vmnic0: {}\n  vmnic1: {}\nbonds:\n  b:\n    interfaces: [vmnic0, vmnic1]\n    addresses: [10.0.0.5/24, 'fd00::5/64']\n"
             "    parameters: {mode: balance-xor, mii-monitor-interval: 50, transmit-hash-policy: layer2, primary: vmnic1}\n"
             "    routes: [{to: default, via: 10.0.0.1}, {to: default, via: 'fe80::1'}, {to: 10.9.0.0/16, via: 10.0.0.2}]\n")})
-        self.assertEqual(problems.found, [])
+        parameters = "network-config:9:$.bonds.b.parameters."
+        self.assertEqual([path for _, path, _ in problems.found], [parameters + "mii-monitor-interval", parameters + "transmit-hash-policy"])
         self.assertEqual(got.link("b")["bond"], {"mode": "balance-xor", "links": ["vmnic0", "vmnic1"], "primary": "vmnic1", "miimon": 50, "xmit_hash_policy": "layer2"})
         self.assertEqual([[(r["network"], r["prefix"], r["gateway"]) for r in n["routes"]] for n in got.networks],
                          [[("0.0.0.0", 0, "10.0.0.1"), ("10.9.0.0", 16, "10.0.0.2")], [("::", 0, "fe80::1")]])
@@ -179,7 +204,10 @@ class TestHelpers(unittest.TestCase):
             out = process.communicate(timeout=60)[0]
             return process.returncode, out.decode("ascii")
         with Folder(drive(meta=dict(META, admin_pass="x"))) as folder:
-            self.assertEqual(run(folder.path), (0, "nothing to mend\n"))
+            self.assertEqual(run(folder.path), (0, "\n".join((
+                "nothing to mend", "", "host name      esx1.example.org", "root password  plain text", "SSH keys       1",
+                "management     n0: static 10.0.0.5/24, gateway 10.0.0.1, VLAN 101", "networks       4 on 5 links", "commands       0",
+                "files          0", ""))))
             code, out = run("--json", folder.path)
             self.assertEqual((code, json.loads(out)["summary"]["hostname"]), (0, "esx1.example.org"))
             folder.write("openstack/latest/network_data.json", "{")

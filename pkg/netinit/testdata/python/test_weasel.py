@@ -185,5 +185,12 @@ class Install(unittest.TestCase):
         self.assertEqual(weasel.install(None, settings), "install --firstdisk=DELL,hpsa,nhpsa,smartpqi,local --overwritevmfs")
 
 
+class NoImage(unittest.TestCase):
+    def test_vmfs_as_told(self):
+        for told, option in ((None, "--overwritevmfs"), (True, "--overwritevmfs"), (False, "--preservevmfs")):
+            self.assertEqual(weasel.install(None, {"disk": None, "overwritevmfs": told, "overwritevsan": None}),
+                             "install --firstdisk=%s %s" % (weasel.FIRSTDISK, option))
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -1,4 +1,5 @@
 """Helpers of the tests: volumes made by foreign tools, and disks around them."""
+import atexit
 import binascii
 import os
 import shutil
@@ -21,6 +22,12 @@ def tool(*argv):
     out = process.communicate(timeout=120)[0]
     if process.returncode:
         raise AssertionError("%s: exit code %d: %s" % (argv[0], process.returncode, out.decode("utf-8", "replace")))
+
+
+class Kept(object):
+    """In the place of a test, for what more than one needs."""
+
+    addCleanup = staticmethod(atexit.register)
 
 
 class Work(object):
@@ -48,43 +55,92 @@ class Work(object):
         tool(*(argv + ["-quiet", "-V", label] + list(options) + ["-o", out, folder]))
         return self.image()
 
-    def fat(self, files, label, bits=16, kib=16384, cluster=1, sector=512):
+    def fat(self, *args, **options):
+        self.fat_file(*args, **options)
+        return self.image()
+
+    def fat_file(self, files, label, bits=16, kib=16384, cluster=1, sector=512):
+        """Its path; most of it is a hole."""
         folder, out = self.tree(files), os.path.join(self.folder, "volume")
         with open(out, "wb") as f:
             f.truncate(kib << 10)
         tool("mkfs.vfat", "-F", str(bits), "-s", str(cluster), "-S", str(sector), "-n", label, out)
         for entry in sorted(os.listdir(folder)):
             tool("mcopy", "-s", "-i", out, os.path.join(folder, entry), "::")
-        return self.image()
+        return out
 
 
 def guid_bytes(text):
     return uuid.UUID(text).bytes_le
 
 
+def store(path, data):
+    """Writes a file, with holes where there is nothing but zeros: volumes are
+    large and nearly empty."""
+    with open(path, "wb") as f:
+        f.truncate(len(data))
+        for at in range(0, len(data), 1 << 16):
+            piece = data[at:at + (1 << 16)]
+            if piece.count(0) != len(piece):
+                f.seek(at)
+                f.write(piece)
+
+
 def gpt(size, partitions, disk=DISK, sector=512, backup=True):
-    """A disk of that many bytes: partitions are (type, GUID, offset, data or
-    size)."""
+    """A disk of that many bytes: partitions are (type, GUID, offset, data, or
+    the name of a file with the data, or size)."""
     out = bytearray(size)
+    for at, data in pieces(size, partitions, disk, sector, backup):
+        out[at:at + len(data)] = data
+    return bytes(out)
+
+
+def gpt_file(path, size, partitions, sector=512):
+    """As gpt, into a file: only what isn't zeros is written."""
+    with open(path, "wb") as f:
+        f.truncate(size)
+        for at, data in pieces(size, partitions, DISK, sector, True):
+            f.seek(at)
+            f.write(data)
+
+
+def extents(path):
+    """(offset, bytes) of what isn't a hole in a file."""
+    with open(path, "rb") as f:
+        end = 0
+        while True:
+            try:
+                at = os.lseek(f.fileno(), end, os.SEEK_DATA)
+            except OSError:  # there is no more
+                return
+            end = os.lseek(f.fileno(), at, os.SEEK_HOLE)
+            f.seek(at)
+            yield at, f.read(end - at)
+
+
+def pieces(size, partitions, disk, sector, backup):
+    """(offset, bytes) of all that isn't zero."""
     entries = bytearray(128 * 128)
     for i, (kind, guid, offset, data) in enumerate(partitions):
-        length = data if isinstance(data, int) else len(data)
+        length = data if isinstance(data, int) else os.path.getsize(data) if isinstance(data, str) else len(data)
         last = (offset + length + sector - 1) // sector - 1
         entries[i * 128:i * 128 + 48] = guid_bytes(kind) + guid_bytes(guid) + struct.pack("<QQ", offset // sector, last)
-        if not isinstance(data, int):
-            out[offset:offset + length] = data
+        if isinstance(data, bytes):
+            yield offset, data
+        elif isinstance(data, str):
+            for at, piece in extents(data):
+                yield offset + at, piece
     last = size // sector - 1
     table = 128 * 128 // sector
     places = [(1, last, 2)] + ([(last, 1, last - table)] if backup else [])
     for at, other, start in places:
-        out[start * sector:start * sector + len(entries)] = entries
+        yield start * sector, entries
         head = bytearray(struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, at, other, 2 + table, last - table - 1,
                                      guid_bytes(disk), start, 128, 128, crc(entries)))
         head[16:20] = struct.pack("<I", crc(head))
-        out[at * sector:at * sector + len(head)] = head
-    out[510:512] = b"\x55\xaa"
-    out[446:462] = struct.pack("<B3sB3sII", 0, b"\0\2\0", 0xEE, b"\xff\xff\xff", 1, min(last, 0xFFFFFFFF))
-    return bytes(out)
+        yield at * sector, head
+    yield 446, struct.pack("<B3sB3sII", 0, b"\0\2\0", 0xEE, b"\xff\xff\xff", 1, min(last, 0xFFFFFFFF))
+    yield 510, b"\x55\xaa"
 
 
 def mbr(size, partitions):
