@@ -31,6 +31,9 @@ func Kickstart(p Profile) ([]byte, []Warning, error) {
 	if err != nil {
 		return nil, nil, &InputError{Input: "kickstart", Err: err, Advice: "change the script; \"esxi-img kickstart lint FILE\" tells more"}
 	}
+	if err := p.checkHost(findings); err != nil {
+		return nil, nil, err
+	}
 	var warnings []Warning
 	for _, f := range findings {
 		switch f.Severity {
@@ -62,18 +65,6 @@ func InstallerHelper(ks []byte) ([]byte, error) {
 		return nil, err
 	}
 	return packModule(append(entries, tardisk.Entry{Path: KickstartPath, Data: ks}))
-}
-
-// HostSettings are what the scripts on the host are told of the image that
-// they came with: the file SettingsPath, JSON.
-type HostSettings struct {
-	Version int `json:"version"` // 1
-	// Disk and Partition are GUIDs of the image's GPT, by which the scripts
-	// find the disk that they were started from.
-	Disk      string `json:"disk"`
-	Partition string `json:"partition"`
-	// Metadata is "required" or "optional".
-	Metadata string `json:"metadata"`
 }
 
 // KickstartModule returns the module that holds the kickstart and the settings
@@ -158,6 +149,12 @@ func (c *content) addHelper(p Profile) (ownKickstart bool, err error) {
 			Advice: "leave one of the two out",
 		}
 	}
+	if ownKickstart && !p.Host.isZero() {
+		return false, &InputError{
+			Input: "installer helper", Err: errors.New("carries a kickstart of its own, which options for the host do not reach"),
+			Advice: "leave the options out, and put them into its kickstart",
+		}
+	}
 	c.add(ModuleFile, p.Helper, plan.RoleModule)
 	return ownKickstart, nil
 }
@@ -180,9 +177,7 @@ func (c *content) finish(ids identifiers, p Profile) error {
 		if m.Role != plan.RoleKickstart {
 			continue
 		}
-		data, err := KickstartModule(c.kickstart, HostSettings{
-			Version: 1, Disk: ids.disk.String(), Partition: ids.partition.String(), Metadata: p.metadata(),
-		})
+		data, err := KickstartModule(c.kickstart, hostSettings(ids, p))
 		if err != nil {
 			return err
 		}

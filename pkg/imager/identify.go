@@ -40,6 +40,9 @@ func identify(img *iso.Image, src *source, added *content, p Profile) identifier
 		field("%s", opt)
 	}
 	field("%x %s", sha256.Sum256(added.kickstart), p.metadata())
+	if !p.Host.isZero() {
+		field("%x", sha256.Sum256(p.Host.encode()))
+	}
 	for _, m := range added.modules {
 		field("%s", m.Path)
 		if m.Role != plan.RoleKickstart {

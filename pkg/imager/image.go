@@ -39,9 +39,11 @@ type Image struct {
 	Modules   []string
 	// Kickstart is the rendered text, nil where a helper carries its own.
 	Kickstart []byte
-	VIBs      *vib.Database // nil if the ISO has no database
-	Payload   Payload
-	Warnings  []Warning
+	// Host is what the image tells its hosts.
+	Host     HostOptions
+	VIBs     *vib.Database // nil if the ISO has no database
+	Payload  Payload
+	Warnings []Warning
 }
 
 // New plans the image of an installer ISO. Nothing of the payload is read:
@@ -72,7 +74,7 @@ func New(img *iso.Image, p Profile) (*Image, error) {
 		return nil, err
 	}
 	// 5. All files in disk order, with the digests that the VIBs vouch for.
-	out := &Image{Release: src.release, VIBs: src.vibs, Kickstart: added.kickstart}
+	out := &Image{Release: src.release, VIBs: src.vibs, Kickstart: added.kickstart, Host: p.Host}
 	files, err := out.arrange(img, src, cfgs, added, p)
 	if err != nil {
 		return nil, err

@@ -69,13 +69,16 @@ func read(t *testing.T, fsys fs.FS, name string) []byte {
 // every machine, on every day, by every user. A change here is a change of the
 // layout that all who hold an image will see.
 var golden = map[string]string{
-	"512":  "9f2cc80913efe0d0c9935c3b4a4b39725184565136ab36b794f0e134d29f9aa6",
-	"4096": "cadba0502a4e231a48dc1af98b2c99b7f5dad083c79c0ffd3d97a784ec4134ae",
+	"512":  "2c2b5effbed7c070a0c741b974c908de4b0e5b3acf51cd8ccc3e0120afc7f4f0",
+	"4096": "5228cfaf461f7257e0955627c47e9d4ced478fb4546b9d22f7472463cfdb7956",
 }
 
 func TestImagesAreTheSameEverywhere(t *testing.T) {
 	for _, sector := range []int{512, 4096} {
-		img := build(t, imager.Profile{SectorSize: sector, Headroom: 1 << 20, Kickstart: fixedKickstart, Helper: fixedHelper(t)})
+		img := build(t, imager.Profile{
+			SectorSize: sector, Headroom: 1 << 20, Helper: fixedHelper(t, tardisk.Entry{Path: imager.KickstartPath, Data: fixedKickstart}),
+			Modules: []imager.Module{{Name: "extra.tgz", Data: fixedHelper(t)}},
+		})
 		h := sha256.New()
 		if _, err := io.Copy(h, img.Plan.Reader()); err != nil {
 			t.Fatal(err)
@@ -87,13 +90,14 @@ func TestImagesAreTheSameEverywhere(t *testing.T) {
 }
 
 // fixedKickstart and fixedHelper keep changes of the host scripts out of the
-// golden digests: those are about the layout.
+// golden digests: those are about the layout. A kickstart outside of the helper
+// would get the built-in snippets.
 var fixedKickstart = []byte("vmaccepteula\ninstall --firstdisk --overwritevmfs\nrootpw --iscrypted $6$salt$" + strings.Repeat("a", 86) + "\nreboot\n")
 
-func fixedHelper(t *testing.T) []byte {
+func fixedHelper(t *testing.T, more ...tardisk.Entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	err := tardisk.Write(&b, []tardisk.Entry{{Path: "esxiimg/hello.py", Data: []byte("print('hello')\n")}}, imager.ModuleTime)
+	err := tardisk.Write(&b, append(more, tardisk.Entry{Path: "esxiimg/hello.py", Data: []byte("print('hello')\n")}), imager.ModuleTime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,10 @@ type Report struct {
 	// it is not on the volume.
 	Modules   []ModuleReport
 	Kickstart []byte
-	Warnings  []Warning
+	// Host is what the image tells its hosts, nil if it tells nothing. A hash
+	// of the root password is among it.
+	Host     *HostSettings
+	Warnings []Warning
 }
 
 // ISOReport is what is known of an ISO alone.
@@ -244,11 +247,25 @@ func (r *Report) readModule(files fs.FS, m *ModuleReport) error {
 	}
 	for _, e := range entries {
 		m.Entries = append(m.Entries, e.Path)
-		if e.Path == KickstartPath {
+		switch e.Path {
+		case KickstartPath:
 			r.Kickstart = e.Data
+		case SettingsPath:
+			r.readSettings(m.Path, e.Data)
 		}
 	}
 	return nil
+}
+
+// readSettings notes what the image tells its hosts. What can't be read is no
+// reason not to tell the rest.
+func (r *Report) readSettings(module string, data []byte) {
+	settings, err := ParseHostSettings(data)
+	if err != nil {
+		r.Warnings = append(r.Warnings, Warning{Input: module, Message: err.Error(), Advice: "build the image again"})
+		return
+	}
+	r.Host = &settings
 }
 
 // assignRoles says why each file is there.

@@ -50,6 +50,8 @@ type Profile struct {
 	// MetadataRequired stops the installation on a host without metadata,
 	// before a disk is touched. Otherwise it goes on with what the image has.
 	MetadataRequired bool
+	// Host is what the image tells the hosts that are installed from it.
+	Host HostOptions
 	// Headroom is how many bytes stay free on the volume.
 	Headroom int64
 	// SectorSize is the target's logical sector size, 512 or 4096; 0 is 512.

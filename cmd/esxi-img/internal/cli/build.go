@@ -32,7 +32,12 @@ kickstart. Its firmware boots it, and it installs ESXi unattended.
 
 Without an ISO it takes the one that esxi-img.yaml names, else the only one in
 the folder. The same inputs give the same bytes; SOURCE_DATE_EPOCH sets the
-time stamp of the files, which otherwise is the ISO's own date.
+time stamp of the files, which otherwise is the ISO's own date. A password of
+--root-password-file is hashed with a random salt: the reproducible way is
+--root-password-hash.
+
+What the image tells all its hosts (root's password, the disk, kernel options)
+is for those whose metadata does not say it. Whoever has the image can read it.
 
 Every file of the ISO that belongs to a VIB is checked against the VIB's
 SHA-256 while it is copied. The image appears under its name complete and
@@ -41,12 +46,13 @@ synced, or not at all.
 ` + exitCodeHelp,
 		Example: `  esxi-img build --output esxi.img VMware-VMvisor-Installer-8.0U2-22380479.x86_64.iso
   esxi-img build -o esxi.img --kickstart my.cfg --firstboot 50-agent.sh esxi.iso
+  esxi-img build -o esxi.img --root-password-file <(pass show esxi) --install-disk smallest esxi.iso
   esxi-img build -o esxi.img --kernelopt allowLegacyCPU=true --sector-size 4096 esxi.iso`,
 		Args: maxArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			profile, err := flags.Resolve(c.Flags())
 			if err != nil {
-				return unusable(err)
+				return unresolved(err)
 			}
 			return a.build(c.Context(), profile, args, force)
 		},
@@ -166,6 +172,7 @@ type buildResult struct {
 	Payload    imager.Payload   `json:"payload"`
 	KernelOpt  string           `json:"kernelopt"`
 	Modules    []string         `json:"modules"`
+	Host       hostResult       `json:"host"`
 	Warnings   []imager.Warning `json:"warnings,omitempty"`
 	Seconds    float64          `json:"seconds"`
 }
@@ -175,7 +182,7 @@ func newBuildResult(isoPath, output string, img *imager.Image, took time.Duratio
 		ISO: isoPath, Output: output, Format: "raw",
 		Size: img.Plan.Size, SectorSize: img.Plan.SectorSize, DiskGUID: img.DiskGUID.String(),
 		Release: newReleaseResult(img.Release), Payload: img.Payload,
-		KernelOpt: img.KernelOpt, Modules: img.Modules, Warnings: img.Warnings,
+		KernelOpt: img.KernelOpt, Modules: img.Modules, Host: newHostResult(img.Host), Warnings: img.Warnings,
 		Seconds: took.Seconds(),
 	}
 }
@@ -189,6 +196,7 @@ func (a *app) showBuild(r buildResult) error {
 	f.Add("payload", payloadText(r.Payload))
 	f.Add("kernelopt", r.KernelOpt)
 	f.Add("modules added", strings.Join(r.Modules, " "))
+	r.Host.addTo(&f)
 	f.Addf("image", "%s: %s, %s, sectors of %d bytes, written in %.1f s",
 		r.Output, r.Format, display.Bytes(r.Size), r.SectorSize, r.Seconds)
 	return f.Write(a.Stdout)

@@ -114,6 +114,9 @@ func loadProfile(p option.Profile) (imager.Profile, error) {
 		MetadataRequired:   p.Metadata == "required",
 	}
 	var err error
+	if out.Host, err = loadHost(p.Host); err != nil {
+		return out, err
+	}
 	if out.Kickstart, out.Snippets, err = loadKickstart(p); err != nil {
 		return out, err
 	}

@@ -136,6 +136,10 @@ func summary(name string, r *imager.Report) display.Fields {
 	for _, m := range r.Modules {
 		f.Addf("added module", "%s, %s", m.Path, display.Count(len(m.Entries), "file", "files"))
 	}
+	if r.Host != nil {
+		f.Add("metadata", r.Host.Metadata)
+		newHostResult(r.Host.HostOptions).addTo(&f)
+	}
 	if r.Kickstart != nil {
 		f.Addf("kickstart", "%s, see --kickstart", display.Bytes(int64(len(r.Kickstart))))
 	}

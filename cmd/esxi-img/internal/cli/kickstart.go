@@ -41,7 +41,7 @@ the built-in scripts and the user's.
 		RunE: func(c *cobra.Command, args []string) error {
 			profile, err := flags.Resolve(c.Flags())
 			if err != nil {
-				return unusable(err)
+				return unresolved(err)
 			}
 			if len(args) > 0 {
 				profile.Kickstart = args[0]

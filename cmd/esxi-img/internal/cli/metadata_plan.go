@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -21,15 +22,22 @@ func newMetadataPlan(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "plan DIR --nics FILE",
-		Short: "Print what a host's first boot would do",
-		Long: `Plan prints the commands that a freshly installed host would run on its first
-boot for the metadata in DIR. Nothing is run or written.
+		Short: "Print what a host would do with its metadata",
+		Long: `Plan prints the commands that the installer is given for the metadata in DIR
+(root password without its hash, management network, disk), and those that a
+freshly installed host would run on its first boot. Nothing is run or written.
 
 FILE lists the host's network cards: what "esxcli network nic list" prints
 there, or JSON such as [{"name": "vmnic0", "mac": "00:11:22:33:44:55"}].
 
 With UEFI Secure Boot there is no first boot: --secure-boot tells what the
 installer does by itself, and what is then left undone.
+
+A problem is about something that the host would not become, a note about what
+is done differently or not supported; both have a file with a JSON path, or the
+place in the host's links and networks. What an image carries for all hosts
+("esxi-img build --root-password-hash", --install-disk and the like) is not
+known here.
 
 Exit code 3 if the metadata cannot be used, or asks for something that cannot
 be done on that host.
@@ -69,9 +77,13 @@ func (a *app) planMetadata(ctx context.Context, dir, nics string, secureBoot boo
 	case code == 0:
 		return nil
 	case code == planUnusable:
-		return inputError(errors.New(said), "mend what is named above")
+		advice := fmt.Sprintf("\"esxi-img metadata validate %s\" tells all that is wrong with it", dir)
+		if strings.HasPrefix(said, nics) {
+			advice = "save what \"esxcli network nic list\" prints on the host, or JSON as --help shows"
+		}
+		return inputError(errors.New(said), advice)
 	case code == planProblems:
-		return inputError(fmt.Errorf("%s: the host would not become all that it asks for", dir), "see the problems above")
+		return inputError(fmt.Errorf("%s: the host would not become all that it asks for", dir), "mend what is listed as a problem")
 	default:
 		return fmt.Errorf("%s: the planner ended with exit code %d: %s", dir, code, said)
 	}

@@ -19,7 +19,8 @@ openstack/latest, or NoCloud's meta-data, user-data, vendor-data and
 network-config. Each finding has its file with a JSON path or a line.
 
 An error is about something that a host leaves out; it uses the rest. A note is
-about what is not supported, or is done differently. Passwords are never shown.
+about what is not supported, or is done differently. What is left for the host
+to use follows. Passwords are never shown.
 
 Exit code 3 if there is an error among the findings.
 
@@ -46,7 +47,7 @@ func (a *app) validateMetadata(ctx context.Context, dir string) error {
 	case code == 0:
 		return nil
 	case code == validateInvalid:
-		return inputError(fmt.Errorf("%s: has metadata that a host would leave out", dir), "mend the errors above")
+		return inputError(fmt.Errorf("%s: has metadata that a host would leave out", dir), "mend what is listed as an error")
 	default:
 		return fmt.Errorf("%s: the validator ended with exit code %d: %s", dir, code, said)
 	}

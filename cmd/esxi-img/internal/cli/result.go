@@ -60,6 +60,8 @@ type inspectResult struct {
 	BootCfg   []bootCfgResult  `json:"bootCfg"`
 	Modules   []moduleResult   `json:"addedModules"`
 	Kickstart string           `json:"kickstart,omitempty"`
+	Metadata  string           `json:"metadata,omitempty"` // required or optional
+	Host      *hostResult      `json:"host,omitempty"`
 	VIBs      []vibResult      `json:"vibs"`
 	Files     []fileResult     `json:"files"`
 	Warnings  []imager.Warning `json:"warnings,omitempty"`
@@ -122,6 +124,10 @@ func newInspectResult(name string, r *imager.Report) inspectResult {
 		File: name, Kind: "iso", Size: r.Size, Release: newReleaseResult(r.Release),
 		BootCfg: []bootCfgResult{}, Modules: []moduleResult{}, VIBs: []vibResult{}, Files: []fileResult{},
 		Kickstart: string(r.Kickstart), Warnings: r.Warnings,
+	}
+	if r.Host != nil {
+		host := newHostResult(r.Host.HostOptions)
+		out.Metadata, out.Host = r.Host.Metadata, &host
 	}
 	if r.ISO != nil {
 		out.ISO = newISOResult(r.ISO)

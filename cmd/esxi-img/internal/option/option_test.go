@@ -1,6 +1,7 @@
 package option_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -59,6 +60,7 @@ func TestResolve(t *testing.T) {
 		change(&p)
 		return p
 	}
+	yes, no := true, false
 	abs := filepath.Join(string(filepath.Separator), "srv", "x.sh")
 	for name, c := range map[string]struct {
 		config string
@@ -85,7 +87,25 @@ func TestResolve(t *testing.T) {
 		},
 		"metadata":         {"metadata: required\n", nil, changed(func(p *option.Profile) { p.Metadata = "required" })},
 		"metadata by flag": {"metadata: required\n", []string{"--metadata", "optional"}, defaults},
-		"no checks":        {"", []string{"--no-verify-payloads"}, changed(func(p *option.Profile) { p.VerifyPayloads = false })},
+		"host file": {
+			"installDisk: smallest\noverwritevmfs: true\nhostKernelopts: [a=b]\nserialConsole: true\nrootPasswordFile: pw\n", nil,
+			changed(func(p *option.Profile) {
+				p.InstallDisk, p.OverwriteVMFS, p.HostKernelOpts, p.SerialConsole, p.RootPasswordFile = "smallest", &yes, []string{"a=b"}, true, "pw"
+			}),
+		},
+		"host flags win": {
+			"installDisk: smallest\noverwritevmfs: true\nhostKernelopts: [a=b]\nserialConsole: true\nrootPasswordFile: pw\n",
+			[]string{"--install-disk", "image", "--overwritevmfs=false", "--overwritevsan", "--host-kernelopt", "c", "--serial-console=false", "--root-password-hash", "$6$x"},
+			changed(func(p *option.Profile) {
+				p.InstallDisk, p.OverwriteVMFS, p.OverwriteVSAN, p.HostKernelOpts, p.RootPasswordHash = "image", &no, &yes, []string{"a=b", "c"}, "$6$x"
+			}),
+		},
+		"password file wins": {
+			"rootPasswordHash: $6$x\n",
+			[]string{"--root-password-file", "pw"},
+			changed(func(p *option.Profile) { p.RootPasswordFile = "pw" }),
+		},
+		"no checks": {"", []string{"--no-verify-payloads"}, changed(func(p *option.Profile) { p.VerifyPayloads = false })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := resolve(t, c.config, c.args...)
@@ -101,11 +121,25 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 		"isoo: x\n":                  "field isoo not found",
 		"headroom: plenty\n":         "line 1: \"plenty\" is not a size",
 		"pre: 7\n":                   "line 1",
+		"rootPassword: x\n":          "field rootPassword not found",
+		"overwritevmfs: perhaps\n":   "line 1",
 		strings.Repeat("#", 1<<20+1): "over the limit",
 	} {
 		_, err := resolve(t, config)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), option.DefaultConfig) {
 			t.Errorf("%.20q: %v, want %q", config, err, want)
+		}
+	}
+}
+
+func TestOneRootPassword(t *testing.T) {
+	for config, args := range map[string][]string{
+		"": {"--root-password-hash", "$6$Canary", "--root-password-file", "x"},
+		"rootPasswordHash: $6$Canary\nrootPasswordFile: x\n": nil,
+	} {
+		_, err := resolve(t, config, args...)
+		if !errors.Is(err, option.ErrTwoPasswords) || strings.Contains(err.Error(), "Canary") {
+			t.Errorf("%q %q: %v", config, args, err)
 		}
 	}
 }

@@ -37,11 +37,13 @@ type Profile struct {
 	Headroom       Size     `yaml:"headroom"`
 	SectorSize     int      `yaml:"sectorSize"`
 	VerifyPayloads bool     `yaml:"verifyPayloads"`
+	Host           `yaml:",inline"`
 }
 
 // ProfileFlags fill a Profile from a configuration file and from flags.
 type ProfileFlags struct {
 	given            Profile
+	host             hostFlags
 	config           string
 	noVerifyPayloads bool
 }
@@ -67,6 +69,7 @@ func (p *ProfileFlags) AddContentFlags(f *pflag.FlagSet) {
 	g := &p.given
 	p.AddKickstartFlags(f)
 	f.StringVar(&g.Metadata, "metadata", defaults.Metadata, "`MODE` required or optional: required stops the installation before a disk is touched on a host without metadata, optional goes on")
+	p.host.addFlags(f)
 	f.StringArrayVar(&g.Modules, "module", nil, "add a module `FILE.tgz` to the installer (repeatable)")
 	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel `OPTION` of the installer, NAME or NAME=VALUE; -NAME removes it (repeatable)")
 }
@@ -102,7 +105,7 @@ func (p *ProfileFlags) Resolve(f *pflag.FlagSet) (Profile, error) {
 	if p.noVerifyPayloads {
 		merged.VerifyPayloads = false
 	}
-	return merged, nil
+	return merged, p.host.resolveOnto(f, &merged.Host)
 }
 
 func override[T any](f *pflag.FlagSet, flag string, to *T, value T) {
@@ -171,7 +174,7 @@ func (p *Profile) relativeTo(dir string) {
 		}
 		return filepath.Join(dir, path)
 	}
-	for _, s := range []*string{&p.ISO, &p.Output, &p.Kickstart} {
+	for _, s := range []*string{&p.ISO, &p.Output, &p.Kickstart, &p.RootPasswordFile} {
 		*s = join(*s)
 	}
 	for _, list := range [][]string{p.Pre, p.Post, p.Firstboot, p.Modules} {
