@@ -7,6 +7,7 @@ import re
 import tarfile
 
 MAX_MODULES = 255
+STOCK = b"synthetic module"  # each one of the installed host's own
 
 
 class Bad(Exception):
@@ -52,6 +53,8 @@ def find(folder, name):
 def unpack(data, name, root, ours):
     """Unpacks a module over the root as the kernel does, and shows it under
     /tardisks. What isn't ours may be anything."""
+    if data == STOCK:
+        return False
     try:
         raw = gzip.decompress(data)
     except (OSError, EOFError):
@@ -64,7 +67,7 @@ def unpack(data, name, root, ours):
         raise Bad("%s is not a tar of the old GNU kind" % name)
     else:
         return False
-    with open(os.path.join(root, "tardisks", os.path.basename(name)), "wb") as f:
+    with open(root.at("tardisks/" + os.path.basename(name)), "wb") as f:
         f.write(raw)
     return True
 
@@ -82,28 +85,25 @@ def members(raw, name, root):
                 raise Bad("%s: %s comes before its folder" % (name, path))
             if len(path) >= 100 or not path.isprintable() or ".." in path.split("/") or path.startswith("/") or not all(ord(c) < 128 for c in path):
                 raise Bad("%s: the name %s" % (name, path))
-            target = os.path.join(root, path)
             if member.isdir():
                 seen.add(path)
-                os.makedirs(target, exist_ok=True)
+                os.makedirs(root.at(path), exist_ok=True)
                 continue
-            with open(target, "wb") as f:
-                f.write(tar.extractfile(member).read())
-            os.chmod(target, 0o644)
+            root.put(path, tar.extractfile(member).read())
 
 
 def write_bank(folder, release, stock, scripts):
     """A boot bank as the installer leaves it before %post."""
     os.makedirs(folder)
+    with open(os.path.join(folder, "b.b00"), "wb") as f:
+        f.write(STOCK)
     names = [os.path.basename(n) for n in stock if not os.path.basename(n).startswith(("weaselin", "esxiimg", "esxiks"))]
+    # One file with many names: a boot bank has more modules than matter here.
     for name in names:
-        with open(os.path.join(folder, name), "wb") as f:
-            f.write(b"synthetic " + name.encode())
+        os.link(os.path.join(folder, "b.b00"), os.path.join(folder, name))
     with open(os.path.join(folder, "boot.cfg"), "w") as f:
         f.write("bootstate=0\ntitle=Loading VMware ESXi\ntimeout=5\nprefix=\nkernel=b.b00\nkernelopt=installerDiskDumpSlotSize=2560 no-auto-partition "
                 "bootUUID=0123456789abcdef\nmodules=%s\nbuild=%s-0.0.1\nupdated=1\n" % (" --- ".join(names + ["onetime.tgz"]), release))
-    with open(os.path.join(folder, "b.b00"), "wb") as f:
-        f.write(b"synthetic kernel")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.GNU_FORMAT) as tar:
         for parent in ("var", "var/lib", "var/lib/vmware", "var/lib/vmware/firstboot"):

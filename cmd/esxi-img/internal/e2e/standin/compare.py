@@ -5,7 +5,7 @@ import re
 # was installed once, can be managed from afar, and nobody asked it for what it
 # does not know or cannot do.
 ALWAYS = {
-    "outcome": "running", "installs": 1, "unknown": [], "refused": [], "hazards": [], "outages": [], "routes_lost": [],
+    "outcome": "running", "installs": 1, "unknown": [], "refused": [], "hazards": [], "outages": [], "routes_lost": [], "hangs": [],
     "canary": [], "disk_writes": [], "warnings": [], "password": "the password",
 }
 
@@ -70,6 +70,7 @@ TESTS = {
     "$lacks": lambda got, want: not any(w in (got or "") for w in ([want] if isinstance(want, str) else want)),
     "$matches": lambda got, want: re.search(want, got if isinstance(got, str) else repr(got), re.S) is not None,
     "$set": unordered,
+    "$has": lambda got, want: set(map(repr, want)) <= set(map(repr, got or [])),
     "$some": lambda got, want: bool(got) == want,
     "$any": lambda got, want: True,
     "$all": lambda got, want: all(re.search(want, repr(g)) for g in got or []),

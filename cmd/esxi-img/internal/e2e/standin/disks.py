@@ -1,9 +1,11 @@
 """The machine's disks: files whose partitions are seen twice, as ESXi shows
 them; what is on them; and what the firmware would boot."""
+import hashlib
 import os
 import shutil
 import stat
 import subprocess
+import tempfile
 import uuid
 
 import parted
@@ -23,20 +25,13 @@ def tool(*args, **more):
 def sparse_copy(source, start, length, target, at):
     """Copies what isn't a hole."""
     with open(source, "rb") as src, open(target, "r+b") as dst:
-        position, end = start, min(start + length, os.path.getsize(source))
-        while position < end:
-            try:
-                data = os.lseek(src.fileno(), position, SEEK_DATA)
-            except OSError:
-                return
-            hole = min(os.lseek(src.fileno(), data, SEEK_HOLE), end)
-            while data < hole:
-                src.seek(data)
-                dst.seek(at + data - start)
-                piece = src.read(min(MIB, hole - data))
+        for data, size in extents(src, start, length):
+            src.seek(data)
+            dst.seek(at + data - start)
+            while size > 0:
+                piece = src.read(min(MIB, size))
                 dst.write(piece)
-                data += len(piece)
-            position = max(hole, position + 1)
+                size -= len(piece)
 
 
 def blank(path, size):
@@ -184,10 +179,11 @@ class Disks(object):
             state.note("disk_writes", by="write", disk=name)
         self.before[name] = now
 
-    def installer(self, name, folder):
-        """The files of an installer volume that the firmware would boot from
-        this disk, into folder; false where there is none. Any FAT partition of
-        either copy of the table will do: firmware is not choosy."""
+    def installer(self, name, kept):
+        """The folder with the files of an installer volume that the firmware
+        would boot from this disk; None where there is none. Any FAT partition
+        of either copy of the table will do: firmware is not choosy. kept is
+        where volumes are unpacked, by what is in them."""
         path = self.path(name)
         tables = [parted.read_table(path), parted.read_table(path, os.path.getsize(path) // SECTOR - 1)]
         for table in tables:
@@ -195,8 +191,42 @@ class Disks(object):
                 volume = "%s@@%d" % (path, entry[2] * SECTOR)
                 found = subprocess.run(["mdir", "-b", "-i", volume, "::/EFI/BOOT"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
                 if found.returncode == 0 and b"BOOTX64.EFI" in found.stdout.upper():
-                    shutil.rmtree(folder, ignore_errors=True)
-                    os.makedirs(folder)
-                    tool("mcopy", "-s", "-n", "-i", volume, "::/*", folder + "/")
-                    return True
-        return False
+                    return unpacked(path, entry[2] * SECTOR, (entry[3] - entry[2] + 1) * SECTOR, kept)
+        return None
+
+
+def unpacked(path, start, length, kept):
+    """The folder with the files of a volume on a disk, which must not be
+    changed: machines with the same image share it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        for at, size in extents(f, start, length):
+            digest.update(b"%d %d " % (at - start, size))
+            f.seek(at)
+            while size > 0:
+                piece = f.read(min(MIB, size))
+                digest.update(piece)
+                size -= len(piece)
+    folder = os.path.join(kept, digest.hexdigest())
+    if not os.path.isdir(folder):
+        made = tempfile.mkdtemp(dir=kept)
+        tool("mcopy", "-s", "-n", "-i", "%s@@%d" % (path, start), "::/*", made + "/")
+        try:
+            os.rename(made, folder)
+        except OSError:  # somebody else has made it meanwhile
+            shutil.rmtree(made)
+    return folder
+
+
+def extents(f, start, length):
+    """(offset, length) of what isn't a hole in a part of a file."""
+    position, end = start, min(start + length, os.fstat(f.fileno()).st_size)
+    while position < end:
+        try:
+            data = os.lseek(f.fileno(), position, SEEK_DATA)
+        except OSError:
+            return
+        if data >= end:
+            return
+        position = min(os.lseek(f.fileno(), data, SEEK_HOLE), end)
+        yield data, position - data

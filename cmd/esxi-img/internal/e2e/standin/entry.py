@@ -1,64 +1,59 @@
-"""Every command of the stand-in begins here: esxcli, vim-cmd and the rest are
-small scripts in the root that call main with their own name."""
+"""How a command of the modelled host is answered."""
 import json
 import os
-import sys
 
-from state import NotYet, Refused, State, Unknown
+import parted  # noqa: F401  registers partedUtil
+import system
+import tools
+from state import NeverEnds, NotYet, PowerLost, Refused, Unknown
 
 
-def main(name):
-    args = sys.argv[1:]
+def wants_input(name, args):
+    return name == "logger" and tools.from_input(args)
+
+
+def answer(state, name, args, text):
+    """(exit code, standard output, standard error)"""
     line = " ".join([os.path.basename(name)] + args)
-    code, out, problem = 0, "", ""
-    with State() as state:
-        with open(os.path.join(state.here, "calls"), "a") as f:
-            f.write(json.dumps([name] + args) + "\n")
-        state.clock.advance(0.2)
-        failure = state.injected(line)
-        if failure is not None:
-            code, problem = 1, failure
-        else:
-            try:
-                out = run(state, name, args)
-            except Unknown as err:
-                code, problem = 1, str(err)
-                state.note("unknown", command=line, message=problem)
-            except NotYet as err:
-                code, problem = 1, str(err)
-            except Refused as err:
-                code, problem = 1, str(err)
-                if problem and not quiet(state, name, args):
-                    state.note("refused", command=line, message=problem)
-        serve_mounts(state)
-        lost = state.data.get("power") == "lost"
-    if lost:
-        # The tracer sees it at the next program that is started.
-        open("/standin/power-lost", "w").close()
-        os.execv("/bin/busybox", ["sh", "-c", "while true; do /bin/busybox true; done"])
-    sys.stdout.write(out)
-    if problem:
-        # esxcli says its errors on standard output.
-        (sys.stdout if name in ("esxcli", "localcli") else sys.stderr).write(problem + "\n")
-    sys.stdout.flush()
-    sys.exit(code)
+    with open(os.path.join(state.root, "standin/calls"), "a") as f:
+        f.write(json.dumps([name] + args) + "\n")
+    state.clock.advance(0.2)
+    if state.never_ends():
+        raise NeverEnds("six hours have passed, this never ends: " + line)
+    code, out, problem = 0, "", state.injected(line)
+    if state.data.get("power") == "lost":
+        raise PowerLost()
+    if problem is not None:
+        code = 1
+    else:
+        try:
+            out = run(state, name, args, text)
+        except Unknown as err:
+            code, problem = 1, str(err)
+            state.note("unknown", command=line, message=problem)
+        except NotYet as err:
+            code, problem = 1, str(err)
+        except Refused as err:
+            code, problem, out = 1, str(err), err.printed
+            if problem and not quiet(name, args):
+                state.note("refused", command=line, message=problem)
+    serve_mounts(state)
+    problem = problem + "\n" if problem else ""
+    # esxcli says its errors on standard output.
+    return (code, out + problem, "") if name in ("esxcli", "localcli") else (code, out, problem)
 
 
-def run(state, name, args):
+def run(state, name, args, text):
     if name in ("esxcli", "localcli"):
-        import system
-
         if name == "esxcli" and not state.hostd_ready():
             state.clock.advance(2)
             raise NotYet("Connect to localhost failed: Connection failure")
         return system.tree.execute(state, args, name)
-    import parted  # noqa: F401
-    import tools
-
+    state.input = text
     return tools.PROGRAMS[name](state, args)
 
 
-def quiet(state, name, args):
+def quiet(name, args):
     """Refusals that are part of looking for something, not mistakes."""
     if name == "vsish" or "module load" in " ".join(args):
         return True
@@ -68,10 +63,10 @@ def quiet(state, name, args):
 def serve_mounts(state):
     """Mounts and unmounts volumes as links under /vmfs/volumes."""
     for device in state.data.pop("mount_requests", []):
-        label = state.data["volumes"][device]["label"]
-        if not os.path.lexists("/vmfs/volumes/" + label):
-            os.symlink("/standin/volumes/" + device, "/vmfs/volumes/" + label)
+        path = state.path("/vmfs/volumes/" + state.data["volumes"][device]["label"])
+        if not os.path.lexists(path):
+            os.symlink("/standin/volumes/" + device, path)
     for device in state.data.pop("umount_requests", []):
-        path = "/vmfs/volumes/" + state.data["volumes"][device]["label"]
+        path = os.path.join(state.path("/vmfs/volumes"), state.data["volumes"][device]["label"])
         if os.path.islink(path):
             os.remove(path)

@@ -63,13 +63,10 @@ def check_path(state, name, portgroup, mtu):
         state.hazard("%s has a larger MTU than its switch %s" % (name, switch_name))
 
 
-@tree.add("network ip interface set", "i|interface-name s!", "e|enabled b", "m|mtu i", "p|portgroup-name s")
+@tree.add("network ip interface set", "i|interface-name s!", "e|enabled b", "m|mtu i")
 def interface_set(state, given):
     vmk = interface(state, given["interface-name"])
     before = wire.management_reachable(state)
-    if "portgroup-name" in given:
-        find_portgroup(state, given["portgroup-name"])
-        vmk["portgroup"] = given["portgroup-name"]
     if "mtu" in given:
         check_mtu(given["mtu"])
         check_path(state, given["interface-name"], vmk["portgroup"], given["mtu"])
@@ -160,7 +157,7 @@ def ipv4_set(state, given):
 def netmask(text):
     address4(text, "netmask")
     try:
-        return ipaddress.ip_network("0.0.0.0/" + text).prefixlen
+        return wire.mask_bits(text)
     except ValueError:
         raise Refused("Error: Invalid IPv4 netmask: %s" % text)
 

@@ -13,9 +13,11 @@ import ctypes
 import http.server
 import json
 import os
+import re
 import shutil
 import sys
 import threading
+import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -27,16 +29,17 @@ import ip  # noqa: E402
 import net  # noqa: E402
 import parted  # noqa: E402
 import system  # noqa: E402
+import tools  # noqa: E402
 import trace  # noqa: E402
 import weasel  # noqa: E402
 import wire  # noqa: E402
 from disks import Disks  # noqa: E402
-from root import Root  # noqa: E402
-from state import State  # noqa: E402
+from root import Root, own_network  # noqa: E402
+from server import Server  # noqa: E402
+from state import NeverEnds, PowerLost, State  # noqa: E402
 
 MAX_BOOTS = 6
-SAVED_FILES = ("etc/ssh/keys-root/authorized_keys", "etc/ntp.conf", "etc/hosts", "etc/rc.local.d/local.sh", "etc/vmware/ssl/rui.crt",
-               "etc/vmware/ssl/rui.key")
+LOGS = ("var/log", "scratch/log")
 DEFAULTS = {
     "release": "8.0.2", "secure_boot": False, "hostd_ready_after": 45,
     "nics": [{"name": "vmnic0", "mac": "52:54:00:00:00:01", "wire": "lan"}],
@@ -46,21 +49,35 @@ DEFAULTS = {
 }
 
 
+OPTIONS = {
+    "about", "build", "medium",  # for people; for the build
+    "fail", "second_run", "raw", "phone_home", "canaries",
+    "not_in_logs",  # as canaries, but a host can't do without them in arguments and in memory
+    "bank",  # {"installer"|"host": bytes that are free, or "read-only"}: from when on the boot bank is so
+    "keys_read_only",  # the machine's boot (the installer's is 1) in which root's SSH keys can't be written
+    "reboots", "resets",  # how often somebody boots the running host anew, and how often by its switch
+    "logs_in_memory",  # /var/log does not outlive a reboot
+    "last_interface_wins",  # of two in one network, for what is sent there
+}
+
+
 class Machine(object):
     def __init__(self, scenario, image, cache, work):
         self.scenario, self.cache, self.work = scenario, cache, work
         self.config = copy.deepcopy(DEFAULTS)
         with open(os.path.join(scenario, "host.json")) as f:
             given = json.load(f)
-        unknown = set(given) - set(DEFAULTS) - {"fail", "second_run", "raw", "phone_home", "canaries", "about", "build", "medium"}
+        unknown = set(given) - set(DEFAULTS) - OPTIONS
         if unknown:
             raise SystemExit("stand-in: host.json: %s" % ", ".join(sorted(unknown)))
         self.config.update(given)
         self.canaries = {"the password": "Canary-4711-Xy"}
         self.canaries.update(self.config.get("canaries", {}))
+        self.unlogged = dict(self.canaries, **self.config.get("not_in_logs", {}))
         self.result = {"outcome": None, "boots": [], "installs": 0, "firstboot": [], "canary": [], "phone_home": [], "commands": 0}
         self.console, self.shadow, self.banks = "", None, {}
-        self.posts = serve(self.result["phone_home"], self.config.get("phone_home", {}))
+        self.result["banks"] = []
+        self.posts = serve(self, self.config.get("phone_home", {}))
         self.disks = Disks(os.path.join(work, "disks"), self.config["disks"])
         self.disks.build(image, self.drive())
         self.old_installs()
@@ -68,7 +85,9 @@ class Machine(object):
             "release": self.config["release"], "phase": "off", "nics": self.config["nics"], "wires": self.config["wires"],
             "disks": self.config["disks"], "volumes": self.disks.drives, "kernel_modules": [], "fail": self.config.get("fail", []),
             "uuid": "00000000-0000-0000-0000-525400000001", "hostd_ready_after": self.config["hostd_ready_after"], "host": system.fresh(),
+            "last_interface_wins": self.config.get("last_interface_wins", False),
         }
+        self.tracer = trace.Tracer()
         self.logs = os.path.join(work, "logs")
         os.makedirs(self.logs)
         self.installed = {}  # disk → GUID of the table that the installer wrote
@@ -87,7 +106,7 @@ class Machine(object):
                 with open(path, "rb") as f:
                     data = f.read()
                 with open(path, "wb") as f:
-                    f.write(data.replace(b"@PHONE_HOME@", b"http://127.0.0.1:%d/done" % self.posts))
+                    f.write(data.replace(b"@PHONE_HOME@", b"http://127.0.0.1%s/done" % self.posts))
         return dict(how, folder=folder)
 
     def old_installs(self):
@@ -96,6 +115,7 @@ class Machine(object):
             if spec.get("content") == "esxi":
                 folder = os.path.join(self.work, "banks", spec["name"])
                 bank.write_bank(os.path.join(folder, "1"), "7.0.3", ["jumpstrt.gz", "s.v00"], [])
+                os.makedirs(os.path.join(folder, "2"))
                 if not spec.get("old_onetime"):
                     bank.drop_onetime(os.path.join(folder, "1"))
                 self.banks[spec["name"]] = (weasel.new_uuid(), weasel.new_uuid(), folder)
@@ -106,12 +126,13 @@ class Machine(object):
         """The firmware: the first disk, in the scenario's order, that boots."""
         for spec in self.config["disks"]:
             name = spec["name"]
-            volume = os.path.join(self.work, "volume")
+            volume = os.path.join(self.cache, ".volumes")
             table = parted.usable(self.disks.path(name))
             if name in self.installed and table is not None and table.guid == self.installed[name]:
                 return self.boot_host(name)
-            if self.disks.installer(name, volume):
-                return self.boot_installer(name, volume)
+            files = self.disks.installer(name, volume)
+            if files is not None:
+                return self.boot_installer(name, files)
             if spec.get("content") == "esxi" and name not in self.installed:
                 self.result["boots"].append("old ESXi on " + name)
                 self.result["outcome"] = "an old ESXi runs"
@@ -127,43 +148,40 @@ class Machine(object):
             shutil.copytree(drive["folder"], root.at("standin/volumes/" + device))
         for disk, (first, second, folder) in sorted(self.banks.items()):
             self.mount_banks(root, disk)
-        self.facts.update(phase=phase, kernel_modules=[], rebooting=False, booted_at=self.clock_now())
+        self.facts.update(phase=phase, boot=len(self.result["boots"]), kernel_modules=[], rebooting=False, booted_at=self.facts.get("clock", 0.0))
         with open(root.at("standin/clock"), "w") as f:
             f.write(repr(self.facts["booted_at"]))
-        self.store(root)
+        root.state = State(root.path, self.facts)
+        root.server = Server(root.state, self.tracer.interrupt)
         return root
 
-    def clock_now(self):
-        return self.facts.get("clock", 0.0)
+    def switch_off(self, root):
+        """Nothing runs in the root any more; it can still be looked at."""
+        root.unlimit()
+        if root.fenced:
+            root.unfence()
+        root.server.stop()
+        if root.server.trouble is not None:
+            raise root.server.trouble
+        self.facts["clock"] = root.state.clock.now()
+        root.give_back()
 
     def mount_banks(self, root, disk):
+        """The boot banks are on disks: what is written there stays."""
         first, second, folder = self.banks[disk]
-        os.makedirs(os.path.join(folder, "2"), exist_ok=True)
         for uuid_, number in ((first, "1"), (second, "2")):
-            target = root.at("vmfs/volumes/" + uuid_)
-            shutil.copytree(os.path.join(folder, number), target)
+            if os.path.isdir(os.path.join(folder, number)):
+                os.rename(os.path.join(folder, number), root.at("vmfs/volumes/" + uuid_))
+            self.facts.setdefault("bank_devices", {})[uuid_] = "%s:%s" % (disk, "5" if number == "1" else "6")
             label = root.at("vmfs/volumes/BOOTBANK" + number)
             if not os.path.lexists(label):
                 os.symlink("/vmfs/volumes/" + uuid_, label)
 
     def unmount_banks(self, root):
-        """The boot banks are on disks: what was written there stays."""
         for first, second, folder in self.banks.values():
+            os.makedirs(folder, exist_ok=True)
             for uuid_, number in ((first, "1"), (second, "2")):
-                source = root.at("vmfs/volumes/" + uuid_)
-                if os.path.isdir(source):
-                    shutil.rmtree(os.path.join(folder, number), ignore_errors=True)
-                    shutil.copytree(source, os.path.join(folder, number))
-
-    def store(self, root):
-        with open(root.at("standin/state.json"), "w") as f:
-            json.dump(self.facts, f)
-
-    def fetch(self, root):
-        with open(root.at("standin/state.json")) as f:
-            self.facts = json.load(f)
-        with open(root.at("standin/clock")) as f:
-            self.facts["clock"] = float(f.read())
+                os.rename(root.at("vmfs/volumes/" + uuid_), os.path.join(folder, number))
 
     def script(self, root, kind, interpreter, body):
         """Runs a script and looks at everything that it left behind."""
@@ -171,30 +189,35 @@ class Machine(object):
         root.write(name, body)
         log = os.path.join(self.logs, "%d-%s.log" % (len(self.result["boots"]), kind))
         try:
-            code, out, seen = root.run(interpreter, name, log)
-        except trace.PowerLost:
-            self.fetch(root)
-            self.facts.update(power="back", rebooting=True, host=self.facts.get("saved"))
-            self.store(root)
+            code, out, seen = root.run(self.tracer, interpreter, name, log)
+        except PowerLost:
+            self.facts.update(power="back", rebooting=True, host=copy.deepcopy(self.facts.get("saved", self.facts["host"])))
             raise
-        except trace.Hangs as err:
+        except NeverEnds as err:
             code, out, seen = 124, str(err), []
-            self.facts.setdefault("unknown", [])
-        self.fetch(root)
+            root.state.note("hangs", what=kind)
         self.console += "[%s]\n%s" % (kind, out)
         self.result["commands"] += 1
         for argv in seen:
             for what in bank.hits("\0".join(argv).encode(), self.canaries):
                 self.result["canary"].append("%s in a process list (%s)" % (what, kind))
-        self.look(out.encode(), "the output of " + kind)
-        state = State(root.at("standin"))
-        state.data = self.facts
-        self.disks.take(state)
-        self.store(root)
+        self.look(out.encode(), "the output of " + kind, self.unlogged)
+        self.missing(root, kind, out)
+        self.disks.take(root.state)
         return code, out
 
-    def look(self, data, where):
-        for what in bank.hits(data, self.canaries):
+    def missing(self, root, kind, out):
+        """Programs that were asked for, and that nobody has."""
+        names = re.findall(r"^[^\n]*: (\S+): not found$", out, re.M)
+        if os.path.exists(root.at("standin/missing")):
+            with open(root.at("standin/missing")) as f:
+                names += f.read().splitlines()
+            os.remove(root.at("standin/missing"))
+        for name in names:
+            root.state.note("unknown", command=name, message="there is no such program (%s)" % kind)
+
+    def look(self, data, where, canaries=None):
+        for what in bank.hits(data, canaries or self.canaries):
             note = "%s in %s" % (what, where)
             if note not in self.result["canary"]:
                 self.result["canary"].append(note)
@@ -205,7 +228,6 @@ class Machine(object):
         self.result["boots"].append("installer on " + disk)
         root = self.new_root("installer")
         self.facts["host"] = system.fresh()
-        self.store(root)
         config = read_config(bank.find(volume, "/boot.cfg"))
         stock = self.load(root, volume, config)
         kernel = config["kernelopt"].split()
@@ -213,19 +235,20 @@ class Machine(object):
         if "runweasel" not in kernel or len(places) != 1 or not places[0].startswith("file:///"):
             raise bank.Bad("kernelopt is %s" % config["kernelopt"])
         root.write("var/log/boot.gz", "")
-        fenced = root.fence()
+        root.fenced = self.result["noexec"] = root.fence()
         try:
             self.install(root, places[0][len("file://"):], stock)
         except weasel.Stops as err:
             self.result["outcome"] = "stopped: %s" % err
             self.console += "[installer] error: %s\nPress <enter> to reboot\n" % err
             return False
+        except PowerLost:
+            self.console += "[installer] the power fails\n"
         finally:
-            if fenced:
-                root.unfence()
-            self.result["noexec"] = fenced
-            self.fetch(root)
-            self.look(self.console.encode(), "the installer's log")
+            self.look_at_memory(root)
+            self.switch_off(root)
+            self.unmount_banks(root)
+            self.look(self.console.encode(), "the installer's log", self.unlogged)
             self.look_at_logs(root, "the installer")
         return True
 
@@ -239,7 +262,7 @@ class Machine(object):
         ours = names[first:]
         for name in names:
             with open(bank.find(volume, prefix + "/" + name), "rb") as f:
-                bank.unpack(f.read(), name, root.path, name in ours)
+                bank.unpack(f.read(), name, root, name in ours)
         return [n for n in names if n not in ours]
 
     def install(self, root, path, stock):
@@ -260,7 +283,6 @@ class Machine(object):
             code, _ = self.script(root, "post", script.interpreter, script.body)
             if code != 0 and script.options.get("--ignorefailure") != "true":
                 raise weasel.Stops("%%post script failed with code %d" % code)
-        self.unmount_banks(root)
         if not plan.reboot:
             raise weasel.Stops("the installation is complete, and nobody asked for a reboot")
 
@@ -293,15 +315,16 @@ class Machine(object):
             shutil.rmtree(root.at("vmfs/volumes/" + uuid_), ignore_errors=True)
         folder = os.path.join(self.work, "banks", name)
         shutil.rmtree(folder, ignore_errors=True)
-        self.stock = bank.write_bank(os.path.join(folder, "1"), self.config["release"], stock, firstboot)
         self.banks[name] = (weasel.new_uuid(), weasel.new_uuid(), folder)
+        first, second = (root.at("vmfs/volumes/" + uuid_) for uuid_ in self.banks[name][:2])
+        self.stock = bank.write_bank(first, self.config["release"], stock, firstboot)
+        os.makedirs(second)
         self.mount_banks(root, name)
         host = system.fresh()
         weasel.configure(plan, host, net.new_switch, ip.new_vmk)
-        self.fetch(root)
-        self.facts["host"] = self.facts["saved"] = host
-        self.store(root)
-        self.saved_files = {}
+        self.facts.update(host=host, saved=copy.deepcopy(host), saved_files={})
+        if "installer" in self.config.get("bank", {}):
+            root.limit("vmfs/volumes/" + self.banks[name][0], self.config["bank"]["installer"])
 
     # The installed host
 
@@ -313,30 +336,26 @@ class Machine(object):
         volume = root.at("vmfs/volumes/" + first)
         os.symlink("/vmfs/volumes/" + first, root.at("bootbank"))
         os.symlink("/vmfs/volumes/" + second, root.at("altbootbank"))
-        for name, data in self.saved_files.items():
+        for name, (data, mode) in dict({tools.MARKED: (b"", 0o600 | tools.STICKY)}, **self.facts["saved_files"]).items():
             root.write(name, "")
             with open(root.at(name), "wb") as f:
-                f.write(data[0])
-            os.chmod(root.at(name), data[1])
-        if not os.path.exists(root.at("etc/ssh/keys-root/authorized_keys")):
-            root.write("etc/ssh/keys-root/authorized_keys", "")
-            os.chmod(root.at("etc/ssh/keys-root/authorized_keys"), 0o600)
+                f.write(data)
+            os.chmod(root.at(name), mode)
+        self.facts["marked"] = os.stat(root.at(tools.MARKED)).st_ino
         self.bring_logs(root)
         self.look_at_bank(volume)
         config = read_config(os.path.join(volume, "boot.cfg"))
         extra = self.load_bank(root, volume, config)
-        state = State(root.at("standin"))
-        state.data = self.facts
-        wire.settle(state)
-        self.store(root)
-        fenced = root.fence()
+        wire.settle(root.state)
+        root.fenced = self.result["noexec"] = root.fence()
+        if self.config.get("keys_read_only") == self.facts["boot"]:
+            root.limit("etc/ssh", "read-only")
         try:
             self.first_boot(root, volume, config, extra)
-        except trace.PowerLost:
+        except PowerLost:
             self.console += "[host] the power fails\n"
         finally:
-            if fenced:
-                root.unfence()
+            self.switch_off(root)
         self.after(root, first, volume)
         return bool(self.facts["rebooting"])
 
@@ -347,7 +366,7 @@ class Machine(object):
             raise bank.Bad("purple screen: %s of no VIB under Secure Boot" % ", ".join(extra))
         for name in names:
             with open(bank.find(volume, name), "rb") as f:
-                bank.unpack(f.read(), name, root.path, name in extra)
+                bank.unpack(f.read(), name, root, name in extra)
         return extra
 
     def first_boot(self, root, volume, config, extra):
@@ -357,6 +376,8 @@ class Machine(object):
             return
         scripts = bank.firstboot_scripts(volume)
         bank.drop_onetime(volume)
+        if "host" in self.config.get("bank", {}):
+            root.limit(os.path.relpath(volume, root.path), self.config["bank"]["host"])
         if self.config["secure_boot"]:
             self.console += "[host] UEFI Secure Boot is on: %firstboot does not run\n"
             return
@@ -374,15 +395,8 @@ class Machine(object):
 
     def after(self, root, first, volume):
         """Shutting down, or what a running host is like."""
-        self.fetch(root)
         self.look_at_logs(root, "the host")
         self.look_at_bank(volume)
-        if self.facts.get("backup_requests"):
-            self.saved_files = {}
-            for name in SAVED_FILES:
-                if os.path.exists(root.at(name)):
-                    with open(root.at(name), "rb") as f:
-                        self.saved_files[name] = (f.read(), os.stat(root.at(name)).st_mode & 0o7777)
         self.keep_logs(root)
         self.files = {}
         for name in ("etc/ssh/keys-root/authorized_keys", "etc/ntp.conf", "var/log/esxi-img.json"):
@@ -394,46 +408,78 @@ class Machine(object):
             if os.path.isfile(root.at("var/log/" + name)):
                 with open(root.at("var/log/" + name), "rb") as f:
                     self.result["logs"][name] = f.read().decode("utf-8", "replace")
-        self.unmount_banks(root)
         config = read_config(os.path.join(volume, "boot.cfg"))
         names = bank.module_names(config)
-        known = set(self.stock) | {"boot.cfg", "b.b00", "onetime.tgz"}
+        known = set(self.stock) | {"boot.cfg", "b.b00"} | {"onetime.tgz"} & set(names)
         self.result["boot_bank"] = {
             "modules": [n for n in names if n not in self.stock], "files": sorted(set(os.listdir(volume)) - known),
             "kernelopt": config["kernelopt"],
         }
-        if not self.facts["rebooting"]:
+        self.result["banks"].append(self.result["boot_bank"])
+        self.result["record"] = None
+        if "esxiimg.jsn" in self.result["boot_bank"]["files"]:
+            with open(os.path.join(volume, "esxiimg.jsn")) as f:
+                self.result["record"] = json.load(f)
+        if self.facts["rebooting"]:
+            pass
+        elif self.config.get("reboots"):
+            # As ESXi shuts down: what has changed is saved.
+            self.config["reboots"] -= 1
+            self.facts["rebooting"] = True
+            tools.save(root.state)
+        elif self.config.get("resets"):
+            self.config["resets"] -= 1
+            self.facts.update(rebooting=True, host=copy.deepcopy(self.facts["saved"]))
+        else:
             self.result["outcome"] = "running"
+            for found in bank.secrets_in(volume, self.unlogged):
+                self.result["canary"].append(found + " on the boot bank, for good")
+        self.unmount_banks(root)
 
     def bring_logs(self, root):
-        """/var/log is on OSDATA: it outlives a reboot."""
-        shutil.rmtree(root.at("var/log"))
-        kept = os.path.join(self.work, "varlog")
-        if os.path.isdir(kept):
-            shutil.copytree(kept, root.at("var/log"))
-        else:
-            os.makedirs(root.at("var/log"))
+        """They are on OSDATA, where there is one, and outlive a reboot."""
+        for name in LOGS if not self.config.get("logs_in_memory") else ():
+            kept = os.path.join(self.work, "kept", name)
+            if os.path.isdir(kept):
+                os.rmdir(root.at(name))
+                os.rename(kept, root.at(name))
 
     def keep_logs(self, root):
-        shutil.rmtree(os.path.join(self.work, "varlog"), ignore_errors=True)
-        shutil.copytree(root.at("var/log"), os.path.join(self.work, "varlog"))
+        for name in LOGS:
+            kept = os.path.join(self.work, "kept", name)
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(root.at(name), kept)
 
     # Secrets
 
     def look_at_logs(self, root, who):
         for line in self.facts.get("syslog", []):
-            self.look(line["text"].encode(), "the syslog of " + who)
-        places = ["var/log", "dev/console"]
+            self.look(line["text"].encode(), "the syslog of " + who, self.unlogged)
+        for post in self.result["phone_home"]:
+            self.look(urllib.parse.unquote_plus(post["body"]).encode(), "phone_home", self.unlogged)
+        self.look_into(root, ["var/log", "dev/console", "scratch"], self.unlogged)
         if who == "the host":
             # Nothing there is the installer's memory any more.
-            places += ["tmp", "etc", "var", "opt", "esxiimg", "esximeta", "tardisks", "vmfs"]
+            self.look_into(root, ["tmp", "etc", "var", "opt", "esxiimg", "esximeta", "tardisks", "vmfs"], self.canaries)
+
+    def look_into(self, root, places, canaries):
         for place in places:
             for base, _, files in os.walk(root.at(place)):
                 for name in files:
                     path = os.path.join(base, name)
                     if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) < 8 << 20:
                         with open(path, "rb") as f:
-                            self.look(f.read(), "/" + os.path.relpath(path, root.path))
+                            self.look(f.read(), "/" + os.path.relpath(path, root.path), canaries)
+
+    def look_at_memory(self, root):
+        """Secrets in the installer's memory are root's alone."""
+        for base, _, files in os.walk(root.at("tmp")):
+            for name in files:
+                path = os.path.join(base, name)
+                with open(path, "rb") as f:
+                    open_to_others = os.stat(path).st_mode & 0o077 and bank.hits(f.read(), self.canaries)
+                if open_to_others and not name.startswith("ks-script"):
+                    self.result["canary"].append("/%s can be read by anybody" % os.path.relpath(path, root.path))
 
     def look_at_bank(self, folder):
         for found in bank.secrets_in(folder, self.canaries):
@@ -449,13 +495,11 @@ class Machine(object):
                     break
         except bank.Bad as err:
             self.result["outcome"] = "lost: %s" % err
-        state = State(self.work)
-        state.data = self.facts
-        result = self.result
+        state, result = State(None, self.facts), self.result
         result["host"] = self.facts["host"]
         result["interfaces"], result["routes"] = wire.summary(state)
         result["reachable"] = wire.management_reachable(state) if result["outcome"] == "running" else []
-        for key in ("unknown", "refused", "hazards", "outages", "routes_lost", "disk_writes", "warnings", "injected", "reboots", "quick_boots", "services", "syslog"):
+        for key in ("unknown", "refused", "hazards", "outages", "routes_lost", "hangs", "disk_writes", "warnings", "injected", "reboots", "quick_boots", "services", "syslog"):
             result[key] = self.facts.get(key, [])
         codes = result.pop("firstboot")
         result["firstboot_codes"], result["firstboot"] = codes, "ok" if codes and not any(codes) else "failed" if codes else "none"
@@ -482,13 +526,21 @@ def read_config(path):
         return bank.parse_boot_cfg(f.read())
 
 
-def serve(posts, config):
-    """A server for phone_home; the first of its answers may be failures."""
-    failures = [config.get("fail_first", 0)]
+def serve(machine, config):
+    """A server for phone_home; the first of its answers may be failures. Gives
+    the end of its address: without a port where the machine has a network of
+    its own, so that a host's firewall is known to let it through or not."""
+    failures, posts = [config.get("fail_first", 0)], machine.result["phone_home"]
+    own = own_network()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
+            facts = machine.facts
+            if own and facts["phase"] == "host" and not facts["host"]["firewall"].get("httpClient"):
+                # Such a packet would have gone nowhere.
+                self.close_connection = True
+                return
             failures[0] -= 1
             failed = failures[0] >= 0
             if not failed:
@@ -499,9 +551,9 @@ def serve(posts, config):
         def log_message(self, *args):
             pass
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.HTTPServer(("127.0.0.1", 80 if own else 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_address[1]
+    return b"" if own else b":%d" % server.server_address[1]
 
 
 def main():

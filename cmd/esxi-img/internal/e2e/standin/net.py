@@ -275,7 +275,21 @@ def portgroup_list(state, given):
           "l|load-balancing s", "b|failback b", "f|failure-detection s", "n|notify-switches b", "u|use-vswitch f")
 def portgroup_failover(state, given):
     one = find_portgroup(state, given["portgroup-name"])
-    one["failover"] = dict((k, v) for k, v in given.items() if k != "portgroup-name")
+    _, its = wire.switch_of(state.host, given["portgroup-name"])
+    before = wire.management_reachable(state)
+    if given.get("use-vswitch"):
+        need(len(given) == 2, "Error: --use-vswitch stands alone")
+        one.pop("failover", None)
+    else:
+        own = dict(wire.policy(its, given["portgroup-name"]))
+        for option, key in (("active-uplinks", "active"), ("standby-uplinks", "standby")):
+            if option in given:
+                own[key] = names(given[option])
+                need(not set(own[key]) - set(its["uplinks"]), "Error: Unable to set: %s: not on the switch", given[option])
+        own["load_balancing"] = given.get("load-balancing", own["load_balancing"])
+        one["failover"] = own
+    wire.settle(state)
+    stranded(state, before)
 
 
 @tree.add("network vswitch standard portgroup policy security set", "p|portgroup-name s!", "u|use-vswitch f", *[o for o, _ in SECURITY])

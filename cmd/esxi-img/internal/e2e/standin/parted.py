@@ -95,10 +95,10 @@ def parted_util(state, args):
     if verb in ("setptbl", "mklabel"):
         raise Unknown("partedUtil %s: the stand-in has no such command, nobody is to need it" % verb)
     need(rest, "Not enough arguments")
-    path = rest[0]
+    path = state.path(rest[0])
     name = os.path.basename(path)
     disk = next((d for d in state.data["disks"] if d["name"] == name), None)
-    need(disk is not None and os.path.isfile(path), "Error: Could not stat device %s - No such file or directory.", path)
+    need(disk is not None and os.path.isfile(path), "Error: Could not stat device %s - No such file or directory.", rest[0])
     sectors = os.path.getsize(path) // SECTOR
     geometry = "%d 255 63 %d" % (sectors // 16065, sectors)
     table = usable(path)

@@ -1,13 +1,17 @@
 """The root folder of the modelled machine: a busybox with the applets that
 ESXi has and no others, a Python, and the stand-in's own commands."""
 import ctypes
+import fcntl
 import os
 import shutil
+import socket
 import stat
+import struct
 import subprocess
 import sys
+import tempfile
 
-import parted  # noqa: F401
+import parted  # noqa: F401  registers partedUtil
 import tools
 import trace
 
@@ -18,11 +22,11 @@ APPLETS = ("[ [[ ash awk basename busybox cat chmod cp cut date dd df du echo eg
            "md5sum mkdir mktemp mv nc nslookup od printf ps readlink rm sed seq sh sha256sum sort stat tail tar tee test timeout touch "
            "true uniq unzip vi wc wget which xargs xz zcat").split()
 SBIN = ("backup.sh", "auto-backup.sh", "generate-certificates", "reboot", "esxcli", "localcli", "partedUtil", "vsish", "vmkping", "chkconfig")
-ELSEWHERE = {"loadESX.py": "/usr/lib/vmware/loadesx/bin/loadESX.py"}
 PATH = "/bin:/sbin"
 
-MS_REC, MS_PRIVATE, MS_BIND, MS_REMOUNT, MS_NOEXEC = 0x4000, 1 << 18, 0x1000, 0x20, 8
-CLONE_NEWNS = 0x20000
+MS_REC, MS_PRIVATE, MS_BIND, MS_REMOUNT, MS_NOEXEC, MS_RDONLY = 0x4000, 1 << 18, 0x1000, 0x20, 8, 1
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 
 def fenced_busybox(source, target):
@@ -68,17 +72,14 @@ def name_after(before, length, names):
 
 
 def python_tree(python, cache):
-    """Copies a Python with its libraries, under its own paths, to cache."""
-    done = os.path.join(cache, ".done")
-    if os.path.exists(done):
-        return
+    """Copies a Python to the cache, its library by itself. Gives their names."""
     facts = subprocess.check_output([python, "-c", (
         "import os, sys, sysconfig; print(os.path.realpath(sys.executable)); print(sysconfig.get_path('stdlib'));"
         "print(sysconfig.get_config_var('LIBDIR'))")]).decode().split("\n")
     executable, stdlib = facts[0], facts[1]
     skip = shutil.ignore_patterns("test", "tests", "idlelib", "tkinter", "site-packages", "dist-packages", "ensurepip", "lib2to3", "config-*",
                                   "*.exe", "turtledemo", "*.opt-*.pyc")
-    shutil.copytree(stdlib, cache + stdlib, ignore=skip, symlinks=False)
+    shutil.copytree(stdlib, os.path.join(cache, ".library"), ignore=skip, symlinks=False)
     libraries = {executable}
     for folder, _, files in os.walk(os.path.join(stdlib, "lib-dynload")):
         libraries |= set(os.path.join(folder, f) for f in files if f.endswith(".so") and "tkinter" not in f)
@@ -87,37 +88,72 @@ def python_tree(python, cache):
     for line in out.split("\n"):
         needed |= set(w for w in line.split() if w.startswith("/") and not w.endswith(":"))
     for name in sorted(needed):
-        os.makedirs(cache + os.path.dirname(name), exist_ok=True)
-        shutil.copy2(os.path.realpath(name), cache + name)
-    with open(done, "w") as f:
-        f.write(executable)
+        os.makedirs(cache + "/.base" + os.path.dirname(name), exist_ok=True)
+        shutil.copy2(os.path.realpath(name), cache + "/.base" + name)
+    return executable, stdlib
 
 
 class Root(object):
     def __init__(self, path, cache, facts):
         """An empty machine: programs, devices and folders. facts tells Secure
         Boot."""
-        self.path, self.facts = path, facts
-        shutil.copytree(cache, path, copy_function=os.link, ignore=shutil.ignore_patterns(".done", "busybox.fenced"))
+        self.path, self.cache, self.facts = path, cache, facts
+        shutil.copytree(os.path.join(cache, ".base"), path, copy_function=os.link, symlinks=True)
         with open(os.path.join(cache, ".done")) as f:
-            self.python = f.read()
-        for folder in ("bin", "sbin", "tmp", "var/log", "var/run", "etc/init.d", "etc/ssh/keys-root", "etc/vmware/ssl", "dev/disks", "vmfs/volumes",
-                       "tardisks", "standin/volumes", "usr/lib/vmware/secureboot/bin", "scratch/log", "opt"):
-            os.makedirs(self.at(folder), exist_ok=True)
-        os.chmod(self.at("tmp"), 0o1777)
-        self.devices()
-        os.link(os.path.join(cache, "busybox.fenced"), self.at("bin/busybox"))
-        for applet in APPLETS:
-            if applet != "busybox":
-                os.symlink("busybox", self.at("bin/" + applet))
-        os.symlink(self.python, self.at("bin/python"))
-        self.programs()
+            self.python, self.stdlib = f.read().split("\n")
+        self.library, self.limited = self.borrow(), []
+        # What is written to must be this root's own.
+        self.write("dev/console", "")
         self.write("etc/ntp.conf", "driftfile /etc/ntp.drift\n")
         self.write("etc/hosts", "127.0.0.1 localhost.localdomain localhost\n::1 localhost.localdomain localhost\n")
         self.write("etc/rc.local.d/local.sh", "#!/bin/sh\nexit 0\n")
         self.write("usr/lib/vmware/secureboot/bin/secureBoot.py", SECURE_BOOT % (facts["secure_boot"],))
-        os.makedirs(self.at("vmfs/devices"), exist_ok=True)
-        os.symlink("/dev/disks", self.at("vmfs/devices/disks"))
+
+    def borrow(self):
+        """Python's library, and what it has compiled of our package, are some
+        thousand files: they go from root to root, and are linked only where
+        none is free."""
+        pool = os.path.join(self.cache, ".free")
+        for name in sorted(os.listdir(pool)):
+            mine = os.path.join(self.cache, ".used", name)
+            try:
+                os.rename(os.path.join(pool, name), mine)
+            except OSError:
+                continue
+            break
+        else:
+            mine = tempfile.mkdtemp(dir=os.path.join(self.cache, ".used"))
+            shutil.copytree(os.path.join(self.cache, ".library"), os.path.join(mine, "library"), copy_function=os.link)
+            for part in ("compiled", "modules"):
+                os.mkdir(os.path.join(mine, part))
+        os.makedirs(os.path.dirname(self.at(self.stdlib)), exist_ok=True)
+        os.rename(os.path.join(mine, "library"), self.at(self.stdlib))
+        os.rename(os.path.join(mine, "compiled"), self.at("standin/compiled"))
+        return mine
+
+    def give_back(self):
+        os.rename(self.at(self.stdlib), os.path.join(self.library, "library"))
+        os.rename(self.at("standin/compiled"), os.path.join(self.library, "compiled"))
+        os.rename(self.library, os.path.join(self.cache, ".free", os.path.basename(self.library)))
+
+    def put(self, name, data):
+        """A file of a module. Those of our package are the same each time, and
+        to link one is much cheaper than to make one."""
+        kept = os.path.join(self.library, "modules", name.replace("/", "_"))
+        try:
+            with open(kept, "rb") as f:
+                same = f.read() == data
+        except OSError:
+            same = False
+        if not same:
+            if os.path.lexists(kept):
+                os.remove(kept)
+            with open(kept, "wb") as f:
+                f.write(data)
+            os.chmod(kept, 0o644)
+        if os.path.lexists(self.at(name)):
+            os.remove(self.at(name))
+        os.link(kept, self.at(name))
 
     def at(self, name):
         return os.path.join(self.path, name.lstrip("/"))
@@ -127,25 +163,43 @@ class Root(object):
         with open(self.at(name), "w") as f:
             f.write(text)
 
-    def devices(self):
-        for name, minor in (("null", 3), ("zero", 5), ("random", 8), ("urandom", 9)):
-            path = self.at("dev/" + name)
-            try:
-                os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
-                os.chmod(path, 0o666)
-            except OSError as err:
-                raise SystemExit("stand-in: device nodes can't be made here (%s): it wants root" % err)
-        self.write("dev/console", "")
+    def limit(self, folder, how):
+        """Makes a boot bank small (how is the bytes that are free) or one that
+        can't be written to ("read-only")."""
+        path = self.at(folder).encode()
+        if how == "read-only":
+            mounts = [(path, path, None, MS_BIND, None), (path, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None)]
+        else:
+            files = dict((name, read(os.path.join(self.at(folder), name))) for name in os.listdir(self.at(folder)))
+            size = sum((len(data) + 4095 & ~4095) for data in files.values()) + how
+            mounts = [(b"tmpfs", path, b"tmpfs", MS_NOEXEC, b"size=%d" % size)]
+        for one in mounts:
+            if trace.libc.mount(*one) != 0:
+                raise SystemExit("stand-in: a boot bank can't be limited here: %s" % os.strerror(ctypes.get_errno()))
+        self.limited.append((folder, how))
+        if how != "read-only":
+            for name, data in files.items():
+                with open(os.path.join(self.at(folder), name), "wb") as f:
+                    f.write(data)
 
-    def programs(self):
-        """Scripts that hand over to entry.py, on the same Python without its
-        environment: the stand-in has no part in what is measured."""
-        for name in sorted(tools.PROGRAMS) + ["esxcli", "localcli"]:
-            places = [ELSEWHERE[name]] if name in ELSEWHERE else [name] if name.startswith("/") else ["/bin/" + name]
-            places += ["/sbin/" + name] if name in SBIN else []
-            for place in places:
-                self.write(place, "#!%s -IS\nimport sys\nsys.path.insert(0, '/standin/lib')\nimport entry\nentry.main(%r)\n" % (self.python, name))
-                os.chmod(self.at(place), 0o755)
+    def unlimit(self):
+        """What is in a small boot bank is put where it would be."""
+        while self.limited:
+            folder, how = self.limited.pop()
+            if how == "read-only":
+                trace.libc.umount2(self.at(folder).encode(), 2)
+                continue
+            files = dict((name, read(os.path.join(self.at(folder), name))) for name in os.listdir(self.at(folder)))
+            trace.libc.umount2(self.at(folder).encode(), 2)
+            for name in set(os.listdir(self.at(folder))) | set(files):
+                path = os.path.join(self.at(folder), name)
+                if name not in files:
+                    os.remove(path)
+                elif not os.path.exists(path) or read(path) != files[name]:
+                    if os.path.exists(path):
+                        os.remove(path)
+                    with open(path, "wb") as f:
+                        f.write(files[name])
 
     def fence(self):
         """Files that nobody's VIB brought don't run, except through an
@@ -165,16 +219,31 @@ class Root(object):
         for folder in ("tmp", "esxiimg", "esximeta", "vmfs", "var", "opt", "etc/ssh", "scratch"):
             trace.libc.umount2(self.at(folder).encode(), 2)
 
-    def run(self, interpreter, script, log):
+    def run(self, tracer, interpreter, script, log):
         """Runs a script as the installer does. Exit code, output, command lines."""
         argv = ["/bin/python" if interpreter == "python" else "/bin/sh", script]
         env = {"PATH": PATH, "HOME": "/", "PYTHONPATH": "/standin/site", "TERM": "linux"}
         before = os.path.getsize(log) if os.path.exists(log) else 0
-        code, seen = trace.run(self.path, argv, env, log)
+        code, seen = tracer.run(self.path, argv, env, log)
         with open(log, "rb") as f:
             f.seek(before)
             out = f.read().decode("utf-8", "replace")
         return code, out, seen
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def own_network():
+    """A network that only this process and its children are in, with nothing
+    but a loopback; false where that can't be had."""
+    if trace.libc.unshare(CLONE_NEWNET) != 0:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+    return True
 
 
 # What the real one prints with -s; its other options are for people.
@@ -186,18 +255,65 @@ print("Enabled" if %r else "Disabled")
 """
 
 
-def prepare(python, busybox, cache):
-    """Fills the cache that every root is linked from."""
-    os.makedirs(cache, exist_ok=True)
-    python_tree(python, cache)
-    own = os.path.join(cache, "standin")
-    shutil.rmtree(own, ignore_errors=True)
-    shutil.copytree(os.path.join(HERE, "site"), os.path.join(own, "site"))
-    shutil.copytree(HERE, os.path.join(own, "lib"), ignore=shutil.ignore_patterns("site", "__pycache__"))
-    subprocess.check_call([python, "-m", "compileall", "-q", own])
-    if not os.path.exists(os.path.join(cache, "busybox.fenced")):
-        fenced_busybox(busybox, os.path.join(cache, "busybox.fenced"))
+FOLDERS = ("bin", "sbin", "tmp", "var/log", "var/run", "etc/init.d", "etc/rc.local.d", "etc/ssh/keys-root", "etc/vmware/ssl", "dev/disks", "vmfs/volumes",
+           "vmfs/devices", "tardisks", "standin/volumes", "usr/lib/vmware/secureboot/bin", "scratch/log", "opt", "esxiimg", "esximeta")
+
+
+def base(python, client, busybox, folder):
+    """What is the same in every root, which gets it as links: to make files is
+    slow."""
+    for name in FOLDERS:
+        os.makedirs(os.path.join(folder, name), exist_ok=True)
+    os.chmod(os.path.join(folder, "tmp"), 0o1777)
+    for name, minor in (("null", 3), ("zero", 5), ("random", 8), ("urandom", 9)):
+        path = os.path.join(folder, "dev", name)
+        try:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+            os.chmod(path, 0o666)
+        except OSError as err:
+            raise SystemExit("stand-in: device nodes can't be made here (%s): it wants root" % err)
+    shutil.copy2(busybox, os.path.join(folder, "bin/busybox"))
+    for applet in APPLETS:
+        if applet != "busybox":
+            os.link(os.path.join(folder, "bin/busybox"), os.path.join(folder, "bin", applet))
+    os.symlink(python, os.path.join(folder, "bin/python"))
+    os.symlink("/dev/disks", os.path.join(folder, "vmfs/devices/disks"))
+    shutil.copy2(client, os.path.join(folder, "standin/client"))
+    for name in sorted(tools.PROGRAMS) + ["esxcli", "localcli"]:
+        places = [name] if name.startswith("/") else ["/bin/" + name]
+        places += ["/sbin/" + name] if name in SBIN else []
+        for place in places:
+            program(name, folder + place, os.path.join(folder, "standin/client"))
+
+
+def program(name, path, client):
+    """A link to the client. What is a script on ESXi is one here, since it may
+    be run through its interpreter."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if path.endswith(".sh") or "/init.d/" in path:
+        text = "#!/bin/sh\nexec /standin/client %s \"$@\"\n" % name
+    else:
+        os.link(client, path)
+        return
+    with open(path, "w") as f:
+        f.write(text)
+    os.chmod(path, 0o755)
+
+
+def prepare(python, busybox, client, cache):
+    """Makes the folder that every root is made from."""
+    shutil.rmtree(cache, ignore_errors=True)
+    for folder in (".free", ".used", ".volumes", ".base/standin"):
+        os.makedirs(os.path.join(cache, folder))
+    executable, stdlib = python_tree(python, cache)
+    site = os.path.join(cache, ".base/standin/site")
+    shutil.copytree(os.path.join(HERE, "site"), site, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.check_call([python, "-m", "compileall", "-q", site])
+    fenced_busybox(busybox, os.path.join(cache, "busybox"))
+    base(executable, client, os.path.join(cache, "busybox"), os.path.join(cache, ".base"))
+    with open(os.path.join(cache, ".done"), "w") as f:
+        f.write(executable + "\n" + stdlib)
 
 
 if __name__ == "__main__":
-    prepare(*sys.argv[1:4])
+    prepare(*sys.argv[1:5])

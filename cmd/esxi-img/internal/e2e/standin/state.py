@@ -1,16 +1,26 @@
-"""The state of the modelled host: one JSON file that every command loads,
-changes and saves under a lock, and a clock that only sleeping moves."""
+"""The state of the modelled host, which commands change one after the other,
+and a clock that only sleeping moves."""
 import fcntl
-import json
 import os
 
-HERE = os.environ.get("STANDIN_DIR", "/standin")
-SECONDS_A_COMMAND = 0.2
-MAX_SECONDS = 6 * 3600.0  # of virtual time: who sleeps longer never ends
+MAX_SECONDS = 6 * 3600.0  # of virtual time after a boot: who sleeps longer never ends
+
+
+class PowerLost(Exception):
+    """The scenario's power failure."""
+
+
+class NeverEnds(Exception):
+    """A script that does not end by itself."""
 
 
 class Refused(Exception):
-    """What the host refuses, as it would: exit code 1 and a message."""
+    """What the host refuses, as it would: exit code 1 and a message, after
+    what was printed before."""
+
+    def __init__(self, message, printed=""):
+        super().__init__(message)
+        self.printed = printed
 
 
 class NotYet(Refused):
@@ -47,29 +57,33 @@ class Clock(object):
 
 
 class State(object):
-    def __init__(self, here=HERE):
-        self.here = here
-        self.clock = Clock(os.path.join(here, "clock"))
-        self.data = {}
-        self.lock = None
+    """data is what the machine knows of itself; root the folder that it runs
+    in, None where it is only looked at."""
 
-    def __enter__(self):
-        self.lock = open(os.path.join(self.here, "lock"), "a")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
-        with open(os.path.join(self.here, "state.json")) as f:
-            self.data = json.load(f)
-        return self
+    def __init__(self, root, data):
+        self.root, self.data = root, data
+        self.clock = Clock(os.path.join(root or "/nowhere", "standin/clock"))
+        self.input = ""  # of the command that is being answered
 
-    def __exit__(self, kind, value, trace):
-        self.save()
-        self.lock.close()
-        return False
-
-    def save(self):
-        part = os.path.join(self.here, "state.json.part")
-        with open(part, "w") as f:
-            json.dump(self.data, f, indent=1, sort_keys=True)
-        os.rename(part, os.path.join(self.here, "state.json"))
+    def path(self, name):
+        """The file of the root that a name on the host leads to: links there
+        are absolute, and know nothing of the root."""
+        done, left = [], [p for p in name.split("/") if p]
+        for _ in range(256):
+            if not left:
+                break
+            part = left.pop(0)
+            if part in (".", ".."):
+                done = done[:-1] if part == ".." else done
+                continue
+            here = os.path.join(self.root, *(done + [part]))
+            if os.path.islink(here):
+                target = os.readlink(here)
+                left = [p for p in target.split("/") if p] + left
+                done = [] if target.startswith("/") else done
+                continue
+            done.append(part)
+        return os.path.join(self.root, *done)
 
     @property
     def host(self):
@@ -88,6 +102,9 @@ class State(object):
     def since_boot(self):
         return self.clock.now() - self.data.get("booted_at", 0.0)
 
+    def never_ends(self):
+        return self.since_boot() > MAX_SECONDS
+
     def hostd_ready(self):
         ready = self.data.get("hostd_ready_after")
         return self.data["phase"] == "host" and ready is not None and self.since_boot() >= ready
@@ -101,7 +118,7 @@ class State(object):
     def injected(self, line):
         """Whether this command is to fail now, as the scenario asks."""
         for rule in self.data.get("fail", []):
-            if rule["match"] in line and rule.get("times", -1) != 0:
+            if rule["match"] in line and rule.get("times", -1) != 0 and rule.get("boot", self.data["boot"]) == self.data["boot"]:
                 if rule.get("times", -1) > 0:
                     rule["times"] -= 1
                 self.note("injected", command=rule["match"])

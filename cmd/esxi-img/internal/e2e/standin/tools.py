@@ -1,7 +1,7 @@
 """The other programs of a host: vim-cmd, vsish, vmkping, backup.sh and so on.
 Each takes the state and its arguments and returns what it prints."""
+import copy
 import os
-import sys
 
 import wire
 from net import need
@@ -109,12 +109,21 @@ def vmkping(state, args):
     if wire.reaches(state, target, interface):
         return "PING %s: 56 data bytes\n\n%d packets transmitted, %d packets received, 0%% packet loss\n" % (target, count, count)
     state.clock.advance(count)
-    sys.stdout.write("PING %s: 56 data bytes\n\n%d packets transmitted, 0 packets received, 100%% packet loss\n" % (target, count))
-    raise Refused("")
+    raise Refused("", "PING %s: 56 data bytes\n\n%d packets transmitted, 0 packets received, 100%% packet loss\n" % (target, count))
 
 
 @program("logger")
 def logger(state, args):
+    tag, text = logged(args)
+    line = " ".join(text) if text else state.input
+    state.note("syslog", tag=tag, text=line)
+    with open(state.path("/var/log/syslog.log"), "a") as f:
+        f.write("%s: %s\n" % (tag, line))
+    return ""
+
+
+def logged(args):
+    """(tag, words of the message)"""
     rest, text, tag = list(args), [], ""
     while rest:
         word = rest.pop(0)
@@ -130,11 +139,15 @@ def logger(state, args):
             raise Unknown("logger: invalid option %s" % word)
         else:
             text.append(word)
-    line = " ".join(text) if text else sys.stdin.read()
-    state.note("syslog", tag=tag, text=line)
-    with open("/var/log/syslog.log", "a") as f:
-        f.write("%s: %s\n" % (tag, line))
-    return ""
+    return tag, text
+
+
+def from_input(args):
+    """Whether logger's message is its standard input."""
+    try:
+        return not logged(args)[1]
+    except Unknown:
+        return False
 
 
 @program("sleep", "usleep")
@@ -144,13 +157,35 @@ def sleep(state, args):
     return ""
 
 
+# Files that ESXi keeps over a reboot, those that are there.
+SAVED_FILES = ("/etc/ssh/keys-root/authorized_keys", "/etc/ntp.conf", "/etc/hosts", "/etc/rc.local.d/local.sh", "/etc/vmware/ssl/rui.crt",
+               "/etc/vmware/ssl/rui.key")
+STICKY = 0o1000  # the mark of such a file, of which this is tried with root's keys
+MARKED = SAVED_FILES[0]
+
+
+def save(state):
+    """What a host writes to its boot bank, and has again after a reboot."""
+    state.data["saved"], kept = copy.deepcopy(state.host), {}
+    for name in SAVED_FILES:
+        path = state.path(name)
+        if not os.path.isfile(path):
+            continue
+        found = os.stat(path)
+        if name == MARKED and (found.st_ino != state.data["marked"] or not found.st_mode & STICKY):
+            # Not the file any more that ESXi has marked.
+            continue
+        with open(path, "rb") as f:
+            kept[name] = (f.read(), found.st_mode & 0o7777)
+    state.data["saved_files"] = kept
+
+
 @program("backup.sh", "auto-backup.sh")
 def backup(state, args):
     if args not in ([], ["0"], ["1"], ["0", "/bootbank"], ["1", "/bootbank"]):
         raise Unknown("backup.sh: unknown arguments %s" % " ".join(args))
     need(state.data["phase"] == "host", "backup.sh: there is no bootbank")
-    state.data["backup_requests"] = state.data.get("backup_requests", 0) + 1
-    state.data["saved"] = __import__("json").loads(__import__("json").dumps(state.host))
+    save(state)
     return "Saving current state in /bootbank\n"
 
 
@@ -159,9 +194,7 @@ def generate_certificates(state, args):
     no_arguments(args)
     state.host["certificate"] = state.host["name"]["fqdn"]
     for name in ("rui.crt", "rui.key"):
-        path = "/etc/vmware/ssl/" + name
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w") as f:
+        with open(state.path("/etc/vmware/ssl/" + name), "w") as f:
             f.write("CN=%s\n" % state.host["certificate"])
     return ""
 
@@ -175,10 +208,11 @@ def reboot(state, args):
     return ""
 
 
-@program("loadESX.py", "loadesx", "loadESX")
+@program("loadESXEnable")
 def load_esx(state, args):
+    if args != ["-e"]:
+        raise Unknown("loadESXEnable: unknown arguments %s" % " ".join(args))
     state.note("quick_boots", args=args)
-    state.data["rebooting"] = True
     return ""
 
 
@@ -195,6 +229,18 @@ def vmware(state, args):
     if args in (["-v"], ["-l"], ["-vl"]):
         return "VMware ESXi %s build-22380479\n" % state.data["release"]
     raise Unknown("vmware: unknown arguments %s" % " ".join(args))
+
+
+@program("vmkfstools")
+def vmkfstools(state, args):
+    if len(args) != 2 or args[0] != "-P":
+        raise Unknown("vmkfstools: unknown arguments %s" % " ".join(args))
+    name = os.path.basename(state.path(args[1]))
+    place = state.data.get("bank_devices", {}).get(name)
+    need(place is not None, "Could not retrieve attributes of %s: No such file or directory", args[1])
+    return ("vfat-0.04 (Raw Major Version: 0) file system spanning 1 partitions.\nFile system label (if any): BOOTBANK%s\nMode: private\n"
+            "Capacity 4293591040 (65515 file blocks * 65536), 4084334592 (62322 blocks) avail, max supported file size 0\nUUID: %s\n"
+            "Partitions spanned (on \"disks\"):\n\t%s\nIs Native Snapshot Capable: NO\n" % ("1" if place.endswith(":5") else "2", name, place))
 
 
 @program("chkconfig")

@@ -4,6 +4,9 @@ import ctypes
 import errno
 import os
 import signal
+import threading
+
+from state import NeverEnds, PowerLost
 
 TRACEME, CONT, SETOPTIONS, KILL = 0, 7, 0x4200, 8
 FORK, VFORK, CLONE, EXEC = 1, 2, 3, 4
@@ -16,14 +19,6 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 
-class PowerLost(Exception):
-    """The scenario's power failure."""
-
-
-class Hangs(Exception):
-    """A script that did not end."""
-
-
 def ptrace(request, pid, data=0):
     if libc.ptrace(request, pid, None, data) != 0:
         number = ctypes.get_errno()
@@ -31,48 +26,62 @@ def ptrace(request, pid, data=0):
             raise OSError(number, "ptrace: " + os.strerror(number))
 
 
-def run(root, argv, env, log):
-    """The exit code, and the command lines of all processes. Output goes to
-    the file log."""
-    pid = os.fork()
-    if pid == 0:
-        child(root, argv, env, log)
-    seen, code = [], None
-    os.waitpid(pid, WALL)
-    ptrace(SETOPTIONS, pid, OPTIONS)
-    ptrace(CONT, pid)
-    alive = {pid}
-    before = signal.signal(signal.SIGALRM, too_late)
-    signal.alarm(SECONDS)
-    try:
-        while alive:
-            try:
-                one, status = os.waitpid(-1, WALL)
-            except ChildProcessError:
-                break
-            if os.WIFEXITED(status) or os.WIFSIGNALED(status):
-                alive.discard(one)
-                if one == pid:
-                    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-                    signal.alarm(GRACE)  # for what it left running
-                continue
-            alive.add(one)
-            on_stop(one, status, seen)
-            if os.path.exists(os.path.join(root, "standin/power-lost")):
-                stop(alive)
-                raise PowerLost()
-    except TimeoutError:
-        stop(alive)
-        if code is None:
-            raise Hangs("%s: no end after %d seconds; processes: %s" % (argv, SECONDS, seen[-5:]))
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    return code, seen
+class Tracer(object):
+    """Runs programs, in the thread that makes it. interrupt may be called in
+    another one: what runs is killed, and run raises that error."""
 
+    def __init__(self):
+        self.thread = threading.get_ident()
+        self.running, self.error = False, None
+        signal.signal(signal.SIGALRM, self.woken)
+        signal.signal(signal.SIGUSR1, self.woken)
 
-def too_late(*_):
-    raise TimeoutError()
+    def interrupt(self, error):
+        self.error = error
+        signal.pthread_kill(self.thread, signal.SIGUSR1)
+
+    def woken(self, number, _):
+        if self.running:
+            self.running = False
+            raise TimeoutError() if number == signal.SIGALRM else self.error
+
+    def run(self, root, argv, env, log):
+        """The exit code, and the command lines of all processes. Output goes
+        to the file log."""
+        pid = os.fork()
+        if pid == 0:
+            child(root, argv, env, log)
+        seen, alive, code = [], {pid}, None
+        try:
+            self.running = True
+            os.waitpid(pid, WALL)
+            ptrace(SETOPTIONS, pid, OPTIONS)
+            ptrace(CONT, pid)
+            signal.alarm(SECONDS)
+            while alive:
+                try:
+                    one, status = os.waitpid(-1, WALL)
+                except ChildProcessError:
+                    break
+                if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+                    alive.discard(one)
+                    if one == pid:
+                        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+                        signal.alarm(GRACE)  # for what it left running
+                    continue
+                alive.add(one)
+                on_stop(one, status, seen)
+            self.running = False
+        except TimeoutError:
+            stop(alive)
+            if code is None:
+                raise NeverEnds("%s: no end after %d seconds; processes: %s" % (argv, SECONDS, seen[-5:]))
+        except (PowerLost, NeverEnds):
+            stop(alive)
+            raise
+        finally:
+            signal.alarm(0)
+        return code, seen
 
 
 def on_stop(pid, status, seen):
@@ -95,6 +104,11 @@ def stop(pids):
             os.kill(pid, signal.SIGKILL)
         except OSError:
             pass
+    while True:
+        try:
+            os.waitpid(-1, WALL)
+        except ChildProcessError:
+            return
 
 
 def child(root, argv, env, log):

@@ -6,6 +6,8 @@ import re
 import shlex
 import uuid
 
+import wire
+
 ENDS = re.compile(r"(%post|%pre|%packages|%vmlicense_text|%firstboot|%include|include)")
 SECTIONS = ("%pre", "%post", "%firstboot")
 PLAIN = ("accepteula", "vmaccepteula", "clearpart", "dryrun", "keyboard", "serialnum", "vmserialnum", "paranoid", "part", "partition",
@@ -236,7 +238,7 @@ class Plan(object):
         if "--netmask" in net:
             self.address(net, "--netmask")
             try:
-                bits = ipaddress.ip_network("0.0.0.0/" + net["--netmask"]).prefixlen
+                bits = wire.mask_bits(net["--netmask"])
             except ValueError:
                 raise Stops("network: --netmask=%s" % net["--netmask"])
         else:
@@ -277,7 +279,7 @@ def configure(plan, host, new_switch, new_vmk):
     nic = plan.nic
     switch = new_switch()
     switch["uplinks"], switch["failover"]["active"] = [nic["name"]], [nic["name"]]
-    switch["portgroups"]["Management Network"] = {"vlan": plan.vlan}
+    switch["portgroups"]["Management Network"] = {"vlan": plan.vlan, "failover": {"active": [nic["name"]], "standby": [], "load_balancing": "portid"}}
     if plan.network.get("--addvmportgroup", "true").lower() in ("true", "1"):
         switch["portgroups"]["VM Network"] = {"vlan": 0}
     host["vswitches"]["vSwitch0"] = switch

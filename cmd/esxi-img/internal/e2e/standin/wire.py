@@ -10,14 +10,30 @@ def switch_of(host, portgroup):
     return None, None
 
 
-def active_uplinks(state, switch):
+def policy(switch, portgroup):
+    """Who carries a port group's traffic: its own order, if it has one, as the
+    installer gives to the management network; else the switch's."""
+    return switch["portgroups"][portgroup].get("failover") or switch["failover"]
+
+
+def mask_bits(text):
+    """The length of a netmask; ValueError where it is none."""
+    hosts = int(ipaddress.IPv4Address(text)) ^ 0xFFFFFFFF
+    if hosts & (hosts + 1):
+        raise ValueError("not a netmask")
+    return 32 - hosts.bit_length()
+
+
+def active_uplinks(state, switch, portgroup):
     """Those that carry traffic now: the active ones with a link, else the
     first standby one with a link."""
+    failover = policy(switch, portgroup)
+
     def linked(names):
         return [n for n in names if (state.nic(n) or {}).get("link", "Up") == "Up" and n in switch["uplinks"]]
 
-    active = linked(switch["failover"]["active"])
-    return active or linked(switch["failover"]["standby"])[:1]
+    active = linked(failover["active"])
+    return active or linked(failover["standby"])[:1]
 
 
 def segment(state, vmk):
@@ -28,7 +44,7 @@ def segment(state, vmk):
         return None
     vlan = str(switch["portgroups"][vmk["portgroup"]]["vlan"])
     found = None
-    for name in active_uplinks(state, switch):
+    for name in active_uplinks(state, switch, vmk["portgroup"]):
         wire = state.data["wires"].get((state.nic(name) or {}).get("wire"), {})
         if vlan not in wire:
             return None
@@ -49,14 +65,26 @@ def addresses(vmk, family):
 
 
 def on_link(state, address):
-    """The interfaces in whose network an address lies."""
+    """The interfaces in whose network an address lies: that which is used
+    first. It is the first one, or in a scenario that wants it so the last."""
     address = ipaddress.ip_address(address)
     out = []
-    for name in sorted(state.host["vmks"], key=lambda n: int(n[3:])):
+    for name in sorted(state.host["vmks"], key=lambda n: int(n[3:]), reverse=bool(state.data.get("last_interface_wins"))):
         vmk = state.host["vmks"][name]
         if any(address in i.network for i in addresses(vmk, address.version)):
             out.append(name)
     return out
+
+
+def answered(state, vmk, gateway):
+    """Whether what comes in by an interface finds its way back to a gateway:
+    by the interface that is used for the gateway's network."""
+    if ipaddress.ip_address(gateway).is_link_local:
+        return direct(vmk, segment(state, vmk) or {}, ipaddress.ip_address(gateway))
+    for name in on_link(state, gateway)[:1]:
+        out = state.host["vmks"][name]
+        return direct(out, segment(state, out) or {}, ipaddress.ip_address(gateway))
+    return False
 
 
 def reaches(state, target, vmk_name=None):
@@ -107,7 +135,8 @@ def management_reachable(state):
             continue
         for family, default in ((4, "0.0.0.0/0"), (6, "::/0")):
             routes = [r for r in state.host["routes"]["ipv%d" % family] if r["network"] == default]
-            if addresses(vmk, family) and any(direct(vmk, wire, ipaddress.ip_address(r["gateway"])) for r in routes):
+            if addresses(vmk, family) and any(
+                    direct(vmk, wire, ipaddress.ip_address(r["gateway"])) and answered(state, vmk, r["gateway"]) for r in routes):
                 out.append("%s/ipv%d" % (name, family))
     return out
 
@@ -183,7 +212,7 @@ def summary(state):
     out = {}
     for name, vmk in state.host["vmks"].items():
         switch_name, switch = switch_of(state.host, vmk["portgroup"])
-        failover = switch["failover"]
+        failover = policy(switch, vmk["portgroup"])
         four = addresses(vmk, 4)
         out[name] = {
             "ipv4": "dhcp" if vmk["ipv4"]["type"] == "dhcp" else str(four[0]) if four else None,
