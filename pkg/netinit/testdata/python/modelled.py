@@ -140,7 +140,9 @@ class Modelled(object):
             self.host["vswitches"][name]["uplinks"] = list(one["uplinks"])
             self.host["vswitches"][name]["failover"]["active"] = list(one["uplinks"])
         for name, its in made.portgroups.items():
-            self.host["vswitches"][its["switch"]]["portgroups"][name] = {"vlan": its["vlan"]}
+            uplinks = self.host["vswitches"][its["switch"]]["uplinks"]
+            self.host["vswitches"][its["switch"]]["portgroups"][name] = {
+                "vlan": its["vlan"], "failover": {"active": list(uplinks), "standby": [], "load_balancing": "portid"}}
         for name, its in made.vmks.items():
             vmk = ip.new_vmk(its["portgroup"], its["mac"] or "00:50:56:00:00:01")
             vmk["tags"] = ["Management"]

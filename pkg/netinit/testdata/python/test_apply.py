@@ -33,7 +33,7 @@ class Apply(modelled.FirstBoot):
         self.assertEqual(self.log.failures(), [])
         self.assertEqual(self.vswitch()["failover"], {"active": ["vmnic0", "vmnic1"], "standby": [], "load_balancing": "iphash"})
         self.assertEqual((self.vswitch()["mtu"], self.fake.host["vmks"]["vmk0"]["mtu"]), (9000, 9000))
-        self.assertTrue(self.vswitch()["portgroups"]["Management Network"]["failover"]["use-vswitch"])
+        self.assertNotIn("failover", self.vswitch()["portgroups"]["Management Network"])
         self.assertEqual(results["ipv4:vmk0"], "already")
         for kind in ("unknown", "refused", "outages", "hazards"):
             self.assertEqual(self.fake.seen(kind), [])

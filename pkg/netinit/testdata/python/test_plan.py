@@ -194,6 +194,18 @@ class Network(unittest.TestCase):
         self.commands(links, [net4("m", "b", "10.0.0.5/24", "10.0.0.1"), net4("x", "p1", "10.1.0.5/24")])
         self.assertEqual(self.paths(), ["$.networks[x]"])
 
+    def test_in_managements_network_elsewhere(self):
+        links = [link("p", mac(0)), link("v", vlan=vlan(7, "p"))]
+        chief = net4("m", "p", "10.0.0.5/24", "10.0.0.1")
+        for other, left in (("10.0.0.9/24", False), ("10.0.0.9/30", False), ("10.0.1.9/16", False), ("10.0.1.9/24", True)):
+            commands = self.commands(links, [chief, net4("x", "v", other)])
+            self.assertEqual((self.paths(), bool(commands)), ([] if left else ["$.networks[x]"], left), other)
+        # On the same wire it does no harm; and IPv6 of the same link stays.
+        self.commands(links, [chief, net4("x", "p", "10.0.0.9/24")])
+        self.assertEqual(self.paths(), [])
+        commands = self.commands(links, [chief, net4("x", "v", "10.0.0.9/24"), net6("y", "v", "2001:db8::5/64")])
+        self.assertTrue([c for c in commands if "2001:db8::5/64" in c] and not [c for c in commands if "10.0.0.9" in c])
+
     def test_unknown_card(self):
         commands = self.commands([link("p", mac(9)), link("q", mac(1))], [net4("m", "p", "10.0.0.5/24", "10.0.0.1"), net4("x", "q", "10.1.0.5/24")])
         self.assertEqual(self.paths(), ["$.links[p]", "$.networks[m]"])
