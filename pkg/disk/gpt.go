@@ -37,6 +37,9 @@ type Options struct {
 	PartitionName string
 }
 
+// TableSize is the size of a partition table without its header, in bytes.
+const TableSize = entriesSize
+
 // New plans a disk whose one partition, an EFI system partition at
 // PartitionStart, is the volume.
 func New(volume *plan.Plan, opts Options) (*plan.Plan, error) {

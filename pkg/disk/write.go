@@ -37,6 +37,8 @@ const (
 type WriteOptions struct {
 	// Replace allows an existing regular file to be replaced, in one step.
 	Replace bool
+	// Format is how the disk lies in the file, "" for Raw.
+	Format Format
 	// Workers is how many goroutines copy, 0 for as many as help.
 	Workers int
 	// Progress hears of the bytes of file content as they are written.
@@ -63,15 +65,6 @@ func WriteFile(ctx context.Context, path string, p *plan.Plan, opts WriteOptions
 		return f.Discard(err)
 	}
 	return nil
-}
-
-// fill makes an empty file the planned disk.
-func fill(ctx context.Context, f *os.File, p *plan.Plan, opts WriteOptions, phase string) error {
-	makeSparse(f)
-	if err := f.Truncate(p.Size); err != nil {
-		return err
-	}
-	return write(ctx, f, p, opts, phase)
 }
 
 // write writes what is not zero to f, which has to read as zeros, in parallel.

@@ -17,6 +17,7 @@ import (
 type content struct {
 	modules   []plan.File // in the order in which they are loaded
 	kickstart []byte      // nil where the helper carries its own
+	settings  []byte      // what lies beside it; nil until finish
 	warnings  []Warning
 }
 
@@ -70,14 +71,24 @@ func InstallerHelper(ks []byte) ([]byte, error) {
 // KickstartModule returns the module that holds the kickstart and the settings
 // for the host scripts: a pure function of both.
 func KickstartModule(ks []byte, settings HostSettings) ([]byte, error) {
-	data, err := json.MarshalIndent(settings, "", " ")
+	data, err := settings.encode()
 	if err != nil {
 		return nil, err
 	}
+	return kickstartModule(ks, data)
+}
+
+func kickstartModule(ks, settings []byte) ([]byte, error) {
 	return packModule([]tardisk.Entry{
 		{Path: KickstartPath, Data: ks},
-		{Path: SettingsPath, Data: append(data, '\n')},
+		{Path: SettingsPath, Data: settings},
 	})
+}
+
+// encode is the text of SettingsPath.
+func (s *HostSettings) encode() ([]byte, error) {
+	data, err := json.MarshalIndent(s, "", " ")
+	return append(data, '\n'), err
 }
 
 func hostEntries() ([]tardisk.Entry, error) {
@@ -177,7 +188,12 @@ func (c *content) finish(ids identifiers, p Profile) error {
 		if m.Role != plan.RoleKickstart {
 			continue
 		}
-		data, err := KickstartModule(c.kickstart, hostSettings(ids, p))
+		settings := hostSettings(ids, p)
+		var err error
+		if c.settings, err = settings.encode(); err != nil {
+			return err
+		}
+		data, err := kickstartModule(c.kickstart, c.settings)
 		if err != nil {
 			return err
 		}

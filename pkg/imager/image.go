@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/fat32"
@@ -16,29 +15,28 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/vib"
 )
 
-const (
-	// partitionName is the name of the partition in the GPT.
-	partitionName = "esxi-img installer"
-
-	// volumeLabel is the label of the FAT volume.
-	volumeLabel = "ESXI-IMG"
-
-	// dirHeadroom is how many spare 32-byte entries each directory has, so that
-	// a file more does not move the payload.
-	dirHeadroom = 64
-)
+// volumeLabel is the label of the FAT volume.
+const volumeLabel = "ESXI-IMG"
 
 // Image is a disk image that is planned and what there is to say of it.
 type Image struct {
-	Plan     *plan.Plan
-	Release  iso.Release
-	DiskGUID uuid.UUID
-	// KernelOpt is what the installer's kernel gets; Modules are the files that
-	// were added to what it loads.
-	KernelOpt string
-	Modules   []string
+	Plan    *plan.Plan
+	Release iso.Release
+	// Layout and Dirs are what, with the files, makes the same plan again;
+	// Geometry is the volume's.
+	Layout   disk.Layout
+	Dirs     []string
+	Geometry fat32.Geometry
+	// KernelOpt is what the installer's kernel gets, KernelOpts the profile's
+	// share of it; Modules are the files that were added to what it loads.
+	KernelOpt  string
+	KernelOpts []string
+	Modules    []string
 	// Kickstart is the rendered text, nil where a helper carries its own.
 	Kickstart []byte
+	// Settings is what the host scripts are told of the image: the text of
+	// SettingsPath beside the kickstart; nil where there is no kickstart.
+	Settings []byte
 	// Host is what the image tells its hosts.
 	Host     HostOptions
 	VIBs     *vib.Database // nil if the ISO has no database
@@ -74,17 +72,16 @@ func New(img *iso.Image, p Profile) (*Image, error) {
 		return nil, err
 	}
 	// 5. All files in disk order, with the digests that the VIBs vouch for.
-	out := &Image{Release: src.release, VIBs: src.vibs, Kickstart: added.kickstart, Host: p.Host}
+	out := &Image{Release: src.release, VIBs: src.vibs, Kickstart: added.kickstart, Settings: added.settings, Host: p.Host}
 	files, err := out.arrange(img, src, cfgs, added, p)
 	if err != nil {
 		return nil, err
 	}
 	// 6. The volume, and the disk around it.
-	out.DiskGUID = ids.disk
-	if out.Plan, err = planDisk(img, files, ids, p); err != nil {
+	if err := out.planDisk(img, files, ids, p); err != nil {
 		return nil, err
 	}
-	out.KernelOpt = strings.Join(cfgs[1].cfg.KernelOpts(), " ")
+	out.KernelOpt, out.KernelOpts = strings.Join(cfgs[1].cfg.KernelOpts(), " "), p.KernelOpts
 	for _, m := range added.modules {
 		out.Modules = append(out.Modules, strings.ToLower(m.Path))
 	}
@@ -168,7 +165,17 @@ func (i *Image) arrange(img *iso.Image, src *source, cfgs []bootFile, added *con
 	for _, b := range cfgs {
 		files = append(files, memoryFile(b.path, b.cfg.Bytes(), plan.RoleBootCfg))
 	}
-	return append(files, added.modules...), nil
+	// The kickstart comes last, whenever it is loaded: another one of another
+	// length then moves no module.
+	last := func(m plan.File) int {
+		if m.Role == plan.RoleKickstart {
+			return 1
+		}
+		return 0
+	}
+	modules := slices.Clone(added.modules)
+	slices.SortStableFunc(modules, func(a, b plan.File) int { return last(a) - last(b) })
+	return append(files, modules...), nil
 }
 
 func memoryFile(name string, data []byte, role plan.Role) plan.File {
@@ -219,25 +226,19 @@ func damaged(err error) error {
 }
 
 // planDisk plans the volume and the disk around it.
-func planDisk(img *iso.Image, files []plan.File, ids identifiers, p Profile) (*plan.Plan, error) {
-	sector := p.SectorSize
-	if sector == 0 {
-		sector = 512
+func (i *Image) planDisk(img *iso.Image, files []plan.File, ids identifiers, p Profile) error {
+	layout := disk.Layout{
+		SectorSize: p.SectorSize,
+		DiskGUID:   ids.disk, PartitionGUID: ids.partition, PartitionName: disk.PartitionName,
+		Label: volumeLabel, VolumeID: ids.volume, Time: stamp(img, p),
+		Headroom: p.Headroom,
 	}
-	layout, err := fat32.New(files, img.Dirs(), fat32.Options{
-		SectorSize:    sector,
-		HiddenSectors: uint32(disk.PartitionStart / sector), //nolint:gosec // at most 2048
-		Label:         volumeLabel,
-		VolumeID:      ids.volume,
-		Time:          stamp(img, p),
-		Headroom:      p.Headroom,
-		DirHeadroom:   dirHeadroom,
-		RoundTo:       disk.PartitionStart, // so that the partition ends as aligned as it begins
-	})
-	if err != nil {
-		return nil, &InputError{Err: err}
+	var err error
+	i.Dirs = img.Dirs()
+	if i.Plan, i.Layout, i.Geometry, err = layout.Plan(files, i.Dirs); err != nil {
+		return &InputError{Err: err}
 	}
-	return disk.New(layout.Plan, disk.Options{DiskGUID: ids.disk, PartitionGUID: ids.partition, PartitionName: partitionName})
+	return nil
 }
 
 // stamp is the time of every file: the profile's, else the ISO's own, else the

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,10 @@ func checkBootCfg(t *testing.T, before, after string) {
 }
 
 func TestPayloadLiesFirstAndWhatChangesLast(t *testing.T) {
-	img := build(t, imager.Profile{})
+	img := build(t, imager.Profile{Modules: []imager.Module{{Name: "mine.tgz", Data: fixedHelper(t)}}})
+	if want := []string{"esxiimg.tgz", "esxiks.tgz", "mine.tgz"}; !slices.Equal(img.Modules, want) {
+		t.Errorf("modules are loaded in the order %q, want %q", img.Modules, want)
+	}
 	rank := map[plan.Role]int{plan.RolePayload: 0, plan.RoleBootCfg: 1, plan.RoleModule: 2, plan.RoleKickstart: 3}
 	last, at := 0, int64(0)
 	for _, f := range img.Plan.Files {
@@ -182,8 +186,8 @@ func TestAnotherKickstartMovesNoPayload(t *testing.T) {
 
 func TestIdentifiersFollowTheInputs(t *testing.T) {
 	base := imager.Profile{Kickstart: fixedKickstart}
-	first := build(t, base).DiskGUID
-	if again := build(t, base).DiskGUID; again != first {
+	first := build(t, base).Layout.DiskGUID
+	if again := build(t, base).Layout.DiskGUID; again != first {
 		t.Errorf("the same inputs give %v and %v", first, again)
 	}
 	if v := first.Version(); v != 8 {
@@ -211,7 +215,7 @@ func TestIdentifiersFollowTheInputs(t *testing.T) {
 	for name, change := range other {
 		p := base
 		opts := change(&p)
-		guid := build(t, p, opts...).DiskGUID.String()
+		guid := build(t, p, opts...).Layout.DiskGUID.String()
 		if was, ok := seen[guid]; ok {
 			t.Errorf("another %s gives the GUID of another %s", name, was)
 		}

@@ -134,6 +134,9 @@ var ErrNoVolume = errors.New("no EFI system partition: this is not an image of o
 // openVolume finds the volume on a disk.
 func openVolume(r io.ReaderAt, size int64) (*fat32.FS, *DiskReport, error) {
 	table, err := disk.ReadTable(r, size)
+	if f := disk.FormatOf(r); err != nil && f != disk.Raw {
+		return nil, nil, &InputError{Err: fmt.Errorf("is a %s file, not a raw disk image", f), Advice: "make it raw first: qemu-img convert -O raw IN OUT"}
+	}
 	if err != nil {
 		return nil, nil, &InputError{Err: err, Advice: "give an installer ISO or a disk image that esxi-img made"}
 	}

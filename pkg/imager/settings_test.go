@@ -169,7 +169,7 @@ func TestParseHostSettings(t *testing.T) {
 func TestInspectTellsTheSettings(t *testing.T) {
 	img := build(t, imager.Profile{Host: imager.HostOptions{RootHash: someHash, SerialConsole: true}})
 	report, err := imager.InspectDisk(img.Plan, img.Plan.Size)
-	if err != nil || report.Host == nil || !report.Host.HasRootPassword() || !report.Host.SerialConsole || report.Host.Disk != img.DiskGUID.String() {
+	if err != nil || report.Host == nil || !report.Host.HasRootPassword() || !report.Host.SerialConsole || report.Host.Disk != img.Layout.DiskGUID.String() {
 		t.Errorf("%+v, %v", report, err)
 	}
 }
