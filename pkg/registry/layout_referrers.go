@@ -1,0 +1,99 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Referrers lists the referrers of a manifest; see Repository.Referrers. They
+// are entries of index.json, or listed by a fall-back tag.
+func (l *Layout) Referrers(_ context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+	index, err := l.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	return referrersIn(index, subject, artifactType, func(desc ocispec.Descriptor) ([]byte, error) {
+		return readLimited(l.blobPath(desc.Digest), MaxManifest)
+	})
+}
+
+// referrersIn finds the referrers of a manifest in an index.json, with read to
+// read the manifests that it names.
+func referrersIn(index *ocispec.Index, subject ocispec.Descriptor, artifactType string, read func(ocispec.Descriptor) ([]byte, error)) ([]ocispec.Descriptor, error) {
+	list := referrerList{artifactType: artifactType}
+	tag := referrersTag(subject.Digest)
+	for _, desc := range index.Manifests {
+		if !isManifest(desc.MediaType) || desc.Digest == subject.Digest {
+			continue
+		}
+		b, err := read(desc)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if desc.Digest.Algorithm().FromBytes(b) != desc.Digest {
+			return nil, &MismatchError{desc, "the content has another digest"}
+		}
+		full, about, err := describeManifest(b, desc.MediaType)
+		if err != nil {
+			continue // not one of anything
+		}
+		if about != nil && about.Digest == subject.Digest {
+			if err := list.add(full); err != nil {
+				return nil, err
+			}
+		}
+		if refName(desc) == tag {
+			m, err := parseLinks(b)
+			if err != nil {
+				return nil, err
+			}
+			if err := list.add(m.Manifests...); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list.found, nil
+}
+
+// referrersTag is the tag that lists a manifest's referrers where there is no
+// API (OCI distribution-spec 1.1, "Referrers Tag Schema").
+func referrersTag(d digest.Digest) string {
+	return d.Algorithm().String() + "-" + d.Encoded()[:min(len(d.Encoded()), 64)]
+}
+
+// referrerList collects referrers of one type, each once.
+type referrerList struct {
+	artifactType string
+	found        []ocispec.Descriptor
+	seen         map[digest.Digest]bool
+}
+
+// add takes those that can be fetched at all: what else a list holds is not
+// worth an error that would hide the others.
+func (l *referrerList) add(descs ...ocispec.Descriptor) error {
+	if l.seen == nil {
+		l.seen = map[digest.Digest]bool{}
+	}
+	for _, desc := range descs {
+		if checkDescriptor(desc) != nil || !isManifest(desc.MediaType) || l.seen[desc.Digest] {
+			continue
+		}
+		// Bounded whatever the type, so that others' referrers cannot use up
+		// the memory either.
+		if len(l.seen) >= MaxReferrers {
+			return &LimitError{What: "number of referrers", Limit: MaxReferrers}
+		}
+		l.seen[desc.Digest] = true
+		if l.artifactType == "" || desc.ArtifactType == l.artifactType {
+			l.found = append(l.found, desc)
+		}
+	}
+	return nil
+}
