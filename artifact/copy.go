@@ -1,0 +1,202 @@
+package artifact
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/esxi-img/esxi-img/pkg/kickstart"
+	"github.com/esxi-img/esxi-img/pkg/progress"
+	"github.com/esxi-img/esxi-img/pkg/registry"
+)
+
+// CopyOptions say how something is copied.
+type CopyOptions struct {
+	// Tag is what the copy is to be called.
+	Tag string
+	// Force lets Tag move to other content.
+	Force bool
+	// AllowSecrets publishes kickstarts whatever is in them.
+	AllowSecrets bool
+	Progress     progress.Reporter
+}
+
+// Copied is what a copy did.
+type Copied struct {
+	Digest digest.Digest `json:"digest"`
+	Tags   []PushedTag   `json:"tags"`
+	// Manifests are what the digest reaches, itself included, Referrers what
+	// refers to any of them: signatures and attestations.
+	Manifests int             `json:"manifests"`
+	Referrers []ReferrerCount `json:"referrers"`
+	// Missing are referrers that are listed where they were to be copied from,
+	// and not there.
+	Missing []digest.Digest `json:"missing,omitempty"`
+	// Of blobs and manifests, in bytes.
+	Sent    int64 `json:"sent"`
+	Mounted int64 `json:"mounted"` // from another repository
+	Present int64 `json:"present"` // were there already
+	// Findings are what kickstart.Secrets found that did not stop the copy.
+	Findings []kickstart.Finding `json:"-"`
+}
+
+// Copy copies a manifest or an index, whatever it is of, with all that it
+// reaches and all that refers to any of that. Bytes, and so digests, stay what
+// they are, and are checked on the way. What is there is not sent again.
+//
+// The tag is set last: who finds it finds the signatures. The tag of the
+// release goes along, unless it names another image here or there.
+func Copy(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, to *registry.Repository, opts CopyOptions) (*Copied, error) {
+	// 1. Whether the tag is free.
+	if _, err := checkTag(ctx, to, opts.Tag, d.Digest, opts.Force); err != nil {
+		return nil, err
+	}
+	// 2. What belongs to it.
+	mountFrom := ""
+	if from.Reference().SameRegistry(to.Reference()) {
+		mountFrom = from.Reference().Repository
+	}
+	g, err := graphOf(ctx, from, d, mountFrom)
+	if err != nil {
+		return nil, err
+	}
+	// 3. Whether it may be published: what goes to a folder or file is not.
+	out := &Copied{Digest: d.Digest, Missing: g.missing}
+	if to.Reference().Scheme == "" {
+		if out.Findings, err = g.checkSecrets(ctx, opts.AllowSecrets); err != nil {
+			return nil, err
+		}
+	}
+	// 4. Blobs, then manifests, each after what it lists or refers to.
+	var count Pushed
+	t := transfer{loads: g.loads, phase: "copy to "}
+	if err := t.sendBlobs(ctx, to, opts.Progress, &count); err != nil {
+		return nil, err
+	}
+	if err := g.sendManifests(ctx, to, out, &count); err != nil {
+		return nil, err
+	}
+	out.Sent, out.Mounted, out.Present = count.Sent, count.Mounted, count.Present
+	// 5. The names.
+	if err := setTag(ctx, to, d, opts.Tag, opts.Force); err != nil {
+		return nil, err
+	}
+	out.Tags = []PushedTag{{opts.Tag, true, d.Digest}}
+	release, err := releaseTag(ctx, from, d)
+	if err != nil {
+		return nil, err
+	}
+	if release != "" && release != opts.Tag {
+		tag, err := setReleaseTag(ctx, to, d, release)
+		if err != nil {
+			return nil, err
+		}
+		out.Tags = append(out.Tags, tag)
+	}
+	return out, to.Commit(ctx)
+}
+
+// checkSecrets looks into every kickstart.
+func (g *graph) checkSecrets(ctx context.Context, allow bool) ([]kickstart.Finding, error) {
+	var findings []kickstart.Finding
+	for _, l := range g.loads {
+		if l.desc.MediaType != MediaTypeKickstart {
+			continue
+		}
+		text, err := g.from.FetchBytes(ctx, l.desc, MaxKickstart)
+		if err != nil {
+			return nil, err
+		}
+		found, err := checkSecrets(text, allow)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, found...)
+	}
+	return findings, nil
+}
+
+// sendManifests sends what is missing, in order, and counts.
+func (g *graph) sendManifests(ctx context.Context, to *registry.Repository, out *Copied, count *Pushed) error {
+	listed := map[digest.Digest][]ocispec.Descriptor{}
+	var referrers []string
+	for _, n := range g.nodes {
+		there, err := to.Exists(ctx, n.Descriptor)
+		if err != nil {
+			return err
+		}
+		if n.subject == nil {
+			out.Manifests++
+		} else {
+			referrers = append(referrers, n.artifactType)
+			if there {
+				there, err = isListed(ctx, to, n, listed)
+			}
+		}
+		switch {
+		case err != nil:
+			return err
+		case there:
+			count.Present += n.Size
+			continue
+		}
+		count.Sent += n.Size
+		if err := to.Push(ctx, n.Descriptor, bytes.NewReader(n.data)); err != nil {
+			return err
+		}
+	}
+	out.Referrers = countTypes(referrers)
+	return nil
+}
+
+// isListed says whether a referrer that is there is found as one. It is not
+// where an earlier copy ended between the two.
+func isListed(ctx context.Context, to *registry.Repository, n node, known map[digest.Digest][]ocispec.Descriptor) (bool, error) {
+	if to.Reference().Scheme == registry.SchemeArchive {
+		return true, nil // is written in one go, and cannot be asked yet
+	}
+	list, ok := known[n.subject.Digest]
+	if !ok {
+		var err error
+		if list, err = to.Referrers(ctx, *n.subject, ""); err != nil {
+			return false, err
+		}
+		known[n.subject.Digest] = list
+	}
+	for _, d := range list {
+		if d.Digest == n.Digest {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// releaseTag is the tag VERSION-BUILD of an image; empty for what is none, and
+// where it names another image in the same repository.
+func releaseTag(ctx context.Context, from *registry.Repository, d ocispec.Descriptor) (string, error) {
+	img, err := Load(ctx, from, d)
+	var format *FormatError
+	switch {
+	case errors.As(err, &format):
+		return "", nil
+	case err != nil:
+		return "", err
+	case img.Index == nil || img.Config.Variant() || img.Config.ESXi.Tag() == "":
+		return "", nil
+	}
+	tag := img.Config.ESXi.Tag()
+	have, err := from.Resolve(ctx, tag)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		return tag, nil
+	case err != nil:
+		return "", err
+	case have.Digest != d.Digest:
+		return "", nil
+	default:
+		return tag, nil
+	}
+}
