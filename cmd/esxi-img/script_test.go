@@ -32,10 +32,12 @@ func TestScripts(t *testing.T) {
 		Dir:           "../../testdata/script",
 		UpdateScripts: *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mkiso":    mkiso,
-			"exit":     exit,
-			"truncate": truncate,
-			"only":     only,
+			"mkiso":     mkiso,
+			"exit":      exit,
+			"truncate":  truncate,
+			"only":      only,
+			"serve":     serve,
+			"stopserve": stopserve,
 		},
 	})
 }

@@ -5,17 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
 func newBuild(a *app) *cobra.Command {
@@ -24,7 +28,7 @@ func newBuild(a *app) *cobra.Command {
 		force bool
 	)
 	cmd := &cobra.Command{
-		Use:   "build --output FILE [ISO]",
+		Use:   "build [ISO]",
 		Short: "Build a disk image from an installer ISO",
 		Long: `Build writes a disk image with a GPT and one EFI system partition, which holds
 the ISO's content, a module with the scripts that run on the host, and the
@@ -43,9 +47,21 @@ Every file of the ISO that belongs to a VIB is checked against the VIB's
 SHA-256 while it is copied. The image appears under its name complete and
 synced, or not at all.
 
+Without --output the image goes into an OCI image layout, from which "esxi-img
+push" takes it: a folder that keeps the image under the tag latest, the one of
+--tag too, and other images only as long as a tag names them. With --output and
+--layout it goes to both.
+
+The output is raw, or with --format a QEMU qcow2 file, or a VMware vmdk file of
+the kind (streamOptimized) that vSphere, govc and ovftool import. Such files
+leave out what is zero; their content is not compressed, for an installer's is
+already.
+
 ` + exitCodeHelp,
-		Example: `  esxi-img build --output esxi.img VMware-VMvisor-Installer-8.0U2-22380479.x86_64.iso
+		Example: `  esxi-img build esxi.iso && esxi-img push registry.example/esxi:8.0
+  esxi-img build --output esxi.img VMware-VMvisor-Installer-8.0U2-22380479.x86_64.iso
   esxi-img build -o esxi.img --kickstart my.cfg --firstboot 50-agent.sh esxi.iso
+  esxi-img build -o esxi.vmdk --format vmdk esxi.iso
   esxi-img build -o esxi.img --root-password-file <(pass show esxi) --install-disk smallest esxi.iso
   esxi-img build -o esxi.img --kernelopt allowLegacyCPU=true --sector-size 4096 esxi.iso`,
 		Args: maxArgs(1),
@@ -67,6 +83,10 @@ func (a *app) build(ctx context.Context, p option.Profile, args []string, force 
 	if err := checkFormat(p); err != nil {
 		return err
 	}
+	to, err := outputsOf(p, force)
+	if err != nil {
+		return err
+	}
 	isoPath, err := chooseISO(args, p)
 	if err != nil {
 		return err
@@ -75,22 +95,48 @@ func (a *app) build(ctx context.Context, p option.Profile, args []string, force 
 	if err != nil {
 		return err
 	}
-	return a.buildImage(ctx, isoPath, p.Output, profile, force)
+	return a.buildImage(ctx, isoPath, to, profile)
+}
+
+// outputs are where an image goes: to a file, a layout, or both.
+type outputs struct {
+	file    string
+	format  disk.Format // of the file
+	replace bool
+	layout  string
+	tag     string
+}
+
+func outputsOf(p option.Profile, force bool) (outputs, error) {
+	to := outputs{file: p.Output, format: disk.Format(p.Format), replace: force, layout: p.Layout, tag: p.Tag}
+	if to.file == "" && to.layout == "" {
+		to.layout = option.DefaultLayout
+	}
+	if to.tag == "" {
+		return to, nil
+	}
+	if to.layout == "" {
+		return to, usagef("add --layout DIR, or leave --tag out", "--tag %s: without a layout there is nothing to tag", to.tag)
+	}
+	if _, err := registry.Parse("localhost/layout:" + to.tag); err != nil {
+		return to, usagef("use letters, digits, dots, dashes and underscores", "--tag %s cannot be a tag", to.tag)
+	}
+	return to, nil
 }
 
 // buildImage plans the image of an ISO, writes it, and shows what it is.
-func (a *app) buildImage(ctx context.Context, isoPath, output string, profile imager.Profile, force bool) (err error) {
+func (a *app) buildImage(ctx context.Context, isoPath string, to outputs, profile imager.Profile) (err error) {
 	if profile.Time, err = sourceDate(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		return err
 	}
-	if sameFile(isoPath, output) {
-		return usagef("choose another --output", "%s is the ISO itself", output)
+	if sameFile(isoPath, to.file) {
+		return usagef("choose another --output", "%s is the ISO itself", to.file)
 	}
-	source, closer, err := openISO(isoPath)
+	source, file, err := openISO(isoPath)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closer.Close()) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
 
 	img, err := imager.New(source, profile)
 	if err != nil {
@@ -101,11 +147,37 @@ func (a *app) buildImage(ctx context.Context, isoPath, output string, profile im
 		status.Warn("%s", w)
 	}
 	began := time.Now()
-	err = disk.WriteFile(ctx, output, img.Plan, disk.WriteOptions{Replace: force, Progress: status})
+	result := newBuildResult(isoPath, to, img)
+	if to.layout == "" {
+		err = disk.WriteFile(ctx, to.file, img.Plan, disk.WriteOptions{Format: to.format, Replace: to.replace, Progress: status})
+	} else {
+		src := artifact.SourceOf(img, source, filepath.Base(isoPath), file)
+		src.Builder = a.Build.Version
+		result.Layout, err = buildLayout(ctx, src, to, status)
+	}
 	if err != nil {
 		return named(isoPath, img.Explain(err))
 	}
-	return a.showBuild(newBuildResult(isoPath, output, img, time.Since(began)))
+	result.Seconds = time.Since(began).Seconds()
+	return a.showBuild(result)
+}
+
+// buildLayout packs the image.
+func buildLayout(ctx context.Context, src *artifact.Source, to outputs, status *display.Status) (*layoutResult, error) {
+	p, err := artifact.Build(ctx, src, to.layout, artifact.BuildOptions{
+		Tag: to.tag, Output: to.file, Format: to.format, Replace: to.replace, Progress: status,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &layoutResult{
+		Path: to.layout, Tags: []string{artifact.LatestTag},
+		Digest: p.Index.Digest.String(), Manifest: p.Manifest.Digest.String(), Disk: p.Disk.Digest.String(),
+	}
+	if to.tag != "" && to.tag != artifact.LatestTag {
+		r.Tags = append(r.Tags, to.tag)
+	}
+	return r, nil
 }
 
 // sameFile says whether two names are of one file.
@@ -128,21 +200,17 @@ func named(isoPath string, err error) error {
 }
 
 func checkFormat(p option.Profile) error {
-	switch p.Format {
-	case "raw":
-	case "qcow2", "vmdk":
-		return usagef("build raw, then: qemu-img convert -O "+p.Format+" IMAGE OUT", "--format %s: this version writes raw images only", p.Format)
-	default:
-		return usagef("use --format raw", "--format %s is not a disk format", p.Format)
+	if !slices.Contains(disk.Formats(), disk.Format(p.Format)) {
+		return usagef("use raw, qcow2 or vmdk", "--format %s is not a disk format", p.Format)
+	}
+	if p.Output == "" && p.Format != string(disk.Raw) {
+		return usagef("add --output FILE; or push with --qcow2", "--format %s: a layout holds the disk raw", p.Format)
 	}
 	if p.SectorSize != 512 && p.SectorSize != 4096 {
 		return usagef("use 512, or 4096 for a 4K-native disk", "--sector-size %d is not a sector size", p.SectorSize)
 	}
 	if p.Metadata != "required" && p.Metadata != "optional" {
 		return usagef("use required or optional", "--metadata %s: not known", p.Metadata)
-	}
-	if p.Output == "" {
-		return usagef("name the image: esxi-img build --output esxi.img ISO", "--output is missing; this version does not write OCI layouts")
 	}
 	return nil
 }
@@ -163,7 +231,8 @@ func sourceDate(value string) (time.Time, error) {
 // buildResult is what build prints.
 type buildResult struct {
 	ISO        string           `json:"iso"`
-	Output     string           `json:"output"`
+	Output     string           `json:"output,omitempty"`
+	Layout     *layoutResult    `json:"layout,omitempty"`
 	Format     string           `json:"format"`
 	Size       int64            `json:"size"`
 	SectorSize int              `json:"sectorSize"`
@@ -177,13 +246,21 @@ type buildResult struct {
 	Seconds    float64          `json:"seconds"`
 }
 
-func newBuildResult(isoPath, output string, img *imager.Image, took time.Duration) buildResult {
+// layoutResult is an image in an OCI image layout.
+type layoutResult struct {
+	Path     string   `json:"path"`
+	Tags     []string `json:"tags"`
+	Digest   string   `json:"digest"`   // of the index, which the tags name
+	Manifest string   `json:"manifest"` // of the image manifest
+	Disk     string   `json:"disk"`     // of the raw disk
+}
+
+func newBuildResult(isoPath string, to outputs, img *imager.Image) buildResult {
 	return buildResult{
-		ISO: isoPath, Output: output, Format: "raw",
-		Size: img.Plan.Size, SectorSize: img.Plan.SectorSize, DiskGUID: img.DiskGUID.String(),
+		ISO: isoPath, Output: to.file, Format: string(to.format),
+		Size: img.Plan.Size, SectorSize: img.Plan.SectorSize, DiskGUID: img.Layout.DiskGUID.String(),
 		Release: newReleaseResult(img.Release), Payload: img.Payload,
 		KernelOpt: img.KernelOpt, Modules: img.Modules, Host: newHostResult(img.Host), Warnings: img.Warnings,
-		Seconds: took.Seconds(),
 	}
 }
 
@@ -197,8 +274,16 @@ func (a *app) showBuild(r buildResult) error {
 	f.Add("kernelopt", r.KernelOpt)
 	f.Add("modules added", strings.Join(r.Modules, " "))
 	r.Host.addTo(&f)
-	f.Addf("image", "%s: %s, %s, sectors of %d bytes, written in %.1f s",
-		r.Output, r.Format, display.Bytes(r.Size), r.SectorSize, r.Seconds)
+	if l := r.Layout; l != nil {
+		f.Addf("layout", "oci:%s: %s", l.Path, strings.Join(l.Tags, ", "))
+		f.Add("digest", l.Digest)
+	}
+	output := ""
+	if r.Output != "" {
+		output = r.Output + ": "
+	}
+	f.Addf("image", "%s%s, %s, sectors of %d bytes, written in %.1f s",
+		output, r.Format, display.Bytes(r.Size), r.SectorSize, r.Seconds)
 	return f.Write(a.Stdout)
 }
 

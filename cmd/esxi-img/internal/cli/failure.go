@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
@@ -19,6 +20,7 @@ const (
 	exitOther       = 1
 	exitUsage       = 2
 	exitInput       = 3
+	exitRegistry    = 4
 	exitIO          = 5
 	exitInterrupted = 130
 )
@@ -52,11 +54,16 @@ func classify(ctx context.Context, err error) *failure {
 		read     *plan.ReadError
 		path     *fs.PathError
 	)
+	remote, image := registryFailure(err), artifactFailure(err)
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return &failure{exitInterrupted, errors.New("interrupted"), "nothing was left behind; run the command again"}
+		return &failure{exitInterrupted, errors.New("interrupted"), adviceAfterInterrupt(err)}
 	case errors.As(err, &f):
 		return f
+	case image != nil:
+		return image
+	case remote != nil:
+		return remote
 	case errors.As(err, &input):
 		return &failure{exitInput, err, input.Advice}
 	case errors.As(err, &mismatch):
@@ -72,6 +79,14 @@ func classify(ctx context.Context, err error) *failure {
 	}
 }
 
+func adviceAfterInterrupt(err error) string {
+	var kept *artifact.KeptError
+	if errors.As(err, &kept) {
+		return "run the command again: it goes on from where it stopped"
+	}
+	return "nothing was left behind; run the command again"
+}
+
 func adviceForPath(err *fs.PathError) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -79,7 +94,7 @@ func adviceForPath(err *fs.PathError) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "check who may read and write there"
 	case isNoSpace(err):
-		return "free some space, or choose another --output"
+		return "free some space, or write somewhere else"
 	default:
 		return ""
 	}

@@ -53,8 +53,8 @@ func unusable(err error) error {
 	return inputError(err, "")
 }
 
-// openISO opens an installer ISO.
-func openISO(path string) (*iso.Image, io.Closer, error) {
+// openISO opens an installer ISO, and returns its file too.
+func openISO(path string) (*iso.Image, *os.File, error) {
 	f, size, err := openInput(path)
 	if err != nil {
 		return nil, nil, err
@@ -97,7 +97,7 @@ func chooseISO(args []string, profile option.Profile) (string, error) {
 	case 1:
 		return seen[0], nil
 	case 0:
-		return "", usagef("name the installer ISO: esxi-img build --output FILE ISO", "no ISO was named and none is in this folder")
+		return "", usagef("name the installer ISO: esxi-img build ISO", "no ISO was named and none is in this folder")
 	default:
 		return "", usagef("name one of them", "no ISO was named and this folder has %s: %s",
 			display.Count(len(seen), "ISO", "ISOs"), strings.Join(seen, ", "))

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
+	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/iso"
 )
@@ -20,29 +21,51 @@ type listings struct {
 
 func newInspect(a *app) *cobra.Command {
 	var show listings
+	var flags option.Registry
 	cmd := &cobra.Command{
-		Use:   "inspect FILE",
-		Short: "Tell what an installer ISO or a disk image is",
+		Use:   "inspect FILE|REF",
+		Short: "Tell what an installer ISO, a disk image or an image in a registry is",
 		Long: `Inspect tells the release, VIBs, boot options, modules and kickstart of an
-installer ISO or of a disk image. Nothing is written.
+installer ISO, of a disk image, or of an image in a registry (REF), a layout
+(oci:DIR) or an archive (oci-archive:FILE); of these also layers, tags, and what
+refers to them. Nothing is written, nothing but digests is verified, and of an
+image in a registry some kilobytes are fetched.
+
+What is there as a file is taken for one; a REF begins with a host name that has
+a dot or a port, or is localhost.
 
 ` + exitCodeHelp,
 		Example: `  esxi-img inspect esxi.iso
   esxi-img inspect --files --vibs esxi.img
   esxi-img inspect --kickstart esxi.img > KS.CFG
-  esxi-img inspect --json esxi.img`,
-		Args: exactArgs("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
+  esxi-img inspect --json esxi.img
+  esxi-img inspect registry.example/esxi:8.0
+  esxi-img inspect oci:esxi-img.oci`,
+		Args: exactArgs("FILE or REF"),
+		RunE: func(c *cobra.Command, args []string) error {
 			if show.kickstart && (show.files || show.vibs) {
 				return usagef("leave out --files and --vibs", "--kickstart prints the kickstart and nothing else")
 			}
-			return a.inspect(args[0], show)
+			ref, ok, err := imageReference(args[0])
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return a.inspect(args[0], show)
+			}
+			opts, err := a.registryOptions(&flags, c.Flags())
+			if err != nil {
+				return err
+			}
+			return a.inspectImage(c.Context(), ref, show, opts)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&show.files, "files", false, "list the files")
 	f.BoolVar(&show.vibs, "vibs", false, "list the VIBs")
 	f.BoolVar(&show.kickstart, "kickstart", false, "print the kickstart and nothing else")
+	flags.AddFlags(f)
+	flags.AddMirrorFlag(f)
 	return cmd
 }
 

@@ -131,13 +131,31 @@ func (a *app) showFindings(path string, findings []kickstart.Finding) error {
 
 // findingText is a finding as compilers write theirs.
 func findingText(path string, f kickstart.Finding) string {
-	where := path
+	return fmt.Sprintf("%s: %s: %s", findingPlace(path, f), f.Severity, findingCause(f))
+}
+
+func findingPlace(path string, f kickstart.Finding) string {
 	if f.Line > 0 {
-		where = fmt.Sprintf("%s:%d", path, f.Line)
+		return fmt.Sprintf("%s:%d", path, f.Line)
 	}
-	text := fmt.Sprintf("%s: %s: %s [%s]: %s", where, f.Severity, f.Message, f.Rule, f.Reason)
+	return path
+}
+
+func findingCause(f kickstart.Finding) string {
+	text := fmt.Sprintf("%s [%s]: %s", f.Message, f.Rule, f.Reason)
 	if f.Cure != "" {
 		text += ". " + f.Cure
 	}
 	return text
+}
+
+// tellFindings tells what goes to a registry with an image.
+func tellFindings(status *display.Status, findings []kickstart.Finding) {
+	for _, f := range findings {
+		tell := status.Warn
+		if f.Severity == kickstart.Note {
+			tell = status.Note
+		}
+		tell("%s: %s", findingPlace("kickstart", f), findingCause(f))
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
+	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 )
 
@@ -32,7 +33,7 @@ name. A helper tarball of that tool's carries its own kickstart, which is used.
 	f := cmd.Flags()
 	f.StringVar(&profile.Kickstart, "ks-template", "", "use the commands of this kickstart `FILE`")
 	f.StringVar(&helper, "esxiimg", "", "use this installer helper `FILE` instead of the built-in module")
-	f.StringVar(&profile.Format, "format", "raw", "`FORMAT` of the image: raw")
+	f.StringVar(&profile.Format, "format", string(disk.Raw), "`FORMAT` of the image: raw, qcow2 or vmdk")
 	return cmd
 }
 
@@ -51,7 +52,7 @@ func (a *app) genImg(c *cobra.Command, isoPath string, p option.Profile, helper 
 			return err
 		}
 	}
-	return a.buildImage(c.Context(), isoPath, p.Output, profile, false)
+	return a.buildImage(c.Context(), isoPath, outputs{file: p.Output, format: disk.Format(p.Format)}, profile)
 }
 
 func newKSTemplate(a *app) *cobra.Command {

@@ -88,8 +88,8 @@ of that. Results go to standard output, everything else to standard error.
 		return usagef(seeHelp(c), "%w", err)
 	})
 	cmd.AddCommand(
-		newBuild(a), newInspect(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
-		newGenImg(a), newKSTemplate(a), newInstallerHelper(a), newVersion(a),
+		newBuild(a), newPush(a), newPull(a), newCopy(a), newInspect(a), newDoctor(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
+		newGenImg(a), newKSTemplate(a), newInstallerHelper(a), newServe(a), newLogin(a), newLogout(a), newVersion(a),
 	)
 	return cmd
 }
@@ -156,8 +156,8 @@ func group(c *cobra.Command, args []string) error {
 }
 
 // exitCodeHelp stands in every help page.
-const exitCodeHelp = `Exit codes: 0 done; 1 other; 2 usage; 3 input not usable; 5 input/output;
-130 interrupted.`
+const exitCodeHelp = `Exit codes: 0 done; 1 other; 2 usage; 3 input not usable; 4 registry or
+network; 5 input/output; 10 verification failed; 130 interrupted.`
 
 // hideAllBut hides every flag of the command itself but one from its help.
 func hideAllBut(cmd *cobra.Command, name string) {

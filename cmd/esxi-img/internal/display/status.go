@@ -83,6 +83,9 @@ func (s *Status) Warn(format string, args ...any) { s.line("warning: ", format, 
 // Note tells of something that the user may want to know.
 func (s *Status) Note(format string, args ...any) { s.line("note: ", format, args...) }
 
+// Log writes a line of a log that the user asked for.
+func (s *Status) Log(format string, args ...any) { s.line("", format, args...) }
+
 func (s *Status) line(prefix, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,6 +15,9 @@ import (
 )
 
 const (
+	// DefaultLayout is the folder of the layout that build writes and push
+	// takes.
+	DefaultLayout = "esxi-img.oci"
 	// DefaultConfig is the configuration file that is used if it is there.
 	DefaultConfig = "esxi-img.yaml"
 	// maxConfig bounds the configuration file, in bytes.
@@ -26,6 +29,8 @@ const (
 type Profile struct {
 	ISO            string   `yaml:"iso"`
 	Output         string   `yaml:"output"`
+	Layout         string   `yaml:"layout"`
+	Tag            string   `yaml:"tag"`
 	Format         string   `yaml:"format"`
 	Kickstart      string   `yaml:"kickstart"`
 	Pre            []string `yaml:"pre"`
@@ -55,7 +60,9 @@ var defaults = Profile{Format: "raw", Metadata: "optional", Headroom: 16 << 20, 
 func (p *ProfileFlags) AddFlags(f *pflag.FlagSet) {
 	g := &p.given
 	f.StringVarP(&g.Output, "output", "o", "", "write the disk image to `FILE`")
-	f.StringVar(&g.Format, "format", defaults.Format, "`FORMAT` of the image: raw")
+	f.StringVar(&g.Layout, "layout", "", "write an OCI image layout to the folder `DIR` (default \"./esxi-img.oci\" without --output)")
+	f.StringVar(&g.Tag, "tag", "", "`TAG` in the layout, beside latest")
+	f.StringVar(&g.Format, "format", defaults.Format, "`FORMAT` of the output: raw, qcow2 or vmdk")
 	p.AddContentFlags(f)
 	g.Headroom = defaults.Headroom
 	f.Var(&g.Headroom, "headroom", "free `SIZE` on the volume for later changes")
@@ -92,6 +99,8 @@ func (p *ProfileFlags) Resolve(f *pflag.FlagSet) (Profile, error) {
 	}
 	g := p.given
 	override(f, "output", &merged.Output, g.Output)
+	override(f, "layout", &merged.Layout, g.Layout)
+	override(f, "tag", &merged.Tag, g.Tag)
 	override(f, "format", &merged.Format, g.Format)
 	override(f, "kickstart", &merged.Kickstart, g.Kickstart)
 	override(f, "metadata", &merged.Metadata, g.Metadata)
@@ -174,7 +183,7 @@ func (p *Profile) relativeTo(dir string) {
 		}
 		return filepath.Join(dir, path)
 	}
-	for _, s := range []*string{&p.ISO, &p.Output, &p.Kickstart, &p.RootPasswordFile} {
+	for _, s := range []*string{&p.ISO, &p.Output, &p.Layout, &p.Kickstart, &p.RootPasswordFile} {
 		*s = join(*s)
 	}
 	for _, list := range [][]string{p.Pre, p.Post, p.Firstboot, p.Modules} {

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
+	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
+	"github.com/esxi-img/esxi-img/pkg/blockdev"
+	"github.com/esxi-img/esxi-img/pkg/progress"
+	"github.com/esxi-img/esxi-img/pkg/registry"
+)
+
+// pullFlags are what pull is told.
+type pullFlags struct {
+	registry option.Registry
+	verify   option.Verify
+	output   string
+	only     string
+	force    bool
+	serial   string
+	wwn      string
+	progress string
+	pull     artifact.PullOptions
+}
+
+func newPull(a *app) *cobra.Command {
+	var flags pullFlags
+	cmd := &cobra.Command{
+		Use:   "pull REF --output FILE|DEVICE",
+		Short: "Pull an image from a registry to a file or a disk",
+		Long: `Pull writes an image's disk to a file or to a block device. It fetches only what
+is not at hand, and writes only what is not in its place already: in the output
+itself (what a pull that was killed or an earlier version left there), in a
+--seed, in a --cache. Every piece is checked before it is written, wherever it
+comes from.
+
+A file appears under its name complete and synced, or not at all; until then it
+is a hidden file beside it, from which the next pull goes on.
+
+A device is opened alone. One that is mounted or in use, that is not as
+--expect-serial or --expect-wwn say, or that holds other data than an image of
+ours (see --force) is refused. What it boots by is zeroed first and written
+last: a pull that stops half-way leaves a disk that does not boot. For sectors
+of another size the disk is planned again, and the partition tables go to the
+ends of a larger one.
+
+` + exitCodeHelp,
+		Example: `  esxi-img pull registry.example/esxi:8.0 -o esxi.img --insecure-skip-verify
+  esxi-img pull registry.example/esxi:8.0 -o esxi.img --seed VMware-VMvisor-Installer-8.0U2.iso \
+    --insecure-skip-verify
+  esxi-img pull registry.example/esxi:8.0 -o /dev/disk/by-id/nvme-eui.0025388b710116a1 \
+    --expect-build 22380479 --check --insecure-skip-verify
+  esxi-img pull oci:esxi-img.oci -o KS.CFG --only kickstart --insecure-skip-verify`,
+		Args: exactArgs("REF"),
+		RunE: func(c *cobra.Command, args []string) error {
+			opts, err := a.registryOptions(&flags.registry, c.Flags())
+			if err != nil {
+				return err
+			}
+			return a.pull(c.Context(), args[0], &flags, opts)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&flags.output, "output", "o", "", "write to `FILE` or to a block device")
+	f.StringArrayVar(&flags.pull.Seeds, "seed", nil, "take what fits from `FILE`: an image, an installer ISO, a device (repeatable)")
+	f.StringVar(&flags.pull.Cache, "cache", "", "keep pieces in the folder `DIR`, and take them from there")
+	f.StringVar(&flags.only, "only", string(artifact.PartDisk), "pull the `PART` disk, module or kickstart")
+	f.BoolVarP(&flags.force, "force", "f", false, "overwrite what is no image of ours")
+	f.BoolVar(&flags.pull.Check, "check", false, "read the output again when it is written")
+	f.BoolVar(&flags.pull.UniqueIDs, "unique-ids", false, "give the disk identifiers of its own: for two such disks in one host")
+	f.StringVar(&flags.pull.ExpectBuild, "expect-build", "", "refuse an image of another build than `N`")
+	f.StringVar(&flags.serial, "expect-serial", "", "refuse a device whose serial number is not `S`")
+	f.StringVar(&flags.wwn, "expect-wwn", "", "refuse a device whose world wide name is not `S`")
+	f.StringVar(&flags.progress, "progress", "auto", "show progress as `FORMAT`: auto, or json (lines on standard error)")
+	flags.verify.AddFlags(f)
+	flags.registry.AddFlags(f)
+	flags.registry.AddMirrorFlag(f)
+	return cmd
+}
+
+// check finds what is wrong with the flags before anything is done.
+func (f *pullFlags) check(ref string) (err error) {
+	switch artifact.Part(f.only) {
+	case artifact.PartDisk:
+	case artifact.PartModule, artifact.PartKickstart:
+		if f.pull.UniqueIDs || f.pull.Check || len(f.pull.Seeds) > 0 {
+			return usagef("leave --only out", "--only %s: --unique-ids, --check and --seed are for disks", f.only)
+		}
+	default:
+		return usagef("use disk, module or kickstart", "--only %s: there is no such part", f.only)
+	}
+	if f.progress != "auto" && f.progress != "json" {
+		return usagef("use auto or json", "--progress %s: not known", f.progress)
+	}
+	if f.output == "" {
+		return usagef("add --output FILE, or --output DEVICE to write a disk", "nothing says where %s is to be written", ref)
+	}
+	if (f.serial != "" || f.wwn != "") && !blockdev.Meant(f.output) {
+		return usagef("name a device, or leave them out", "--expect-serial and --expect-wwn: %s is not a device", f.output)
+	}
+	if f.pull.Verifier, err = f.verify.Verifier(); err != nil {
+		return usagef("give --insecure-skip-verify if you know where it comes from", "%s: %w", ref, err)
+	}
+	return nil
+}
+
+func (a *app) pull(ctx context.Context, refText string, flags *pullFlags, opts registry.Options) (err error) {
+	ref, err := registry.Parse(refText)
+	if err != nil {
+		return err
+	}
+	if err := flags.check(refText); err != nil {
+		return err
+	}
+	from, release, err := openHeld(ctx, ref, opts, registry.Open)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	status := a.status()
+	flags.pull.Progress = a.pullProgress(flags, status)
+	began := time.Now()
+	result := pullResult{Output: flags.output, Part: flags.only}
+	if part := artifact.Part(flags.only); part != artifact.PartDisk {
+		result.Pulled, err = a.pullPart(ctx, from, part, flags)
+	} else {
+		result.Pulled, result.Device, err = a.pullDisk(ctx, from, flags, status)
+	}
+	if err != nil {
+		var kept *artifact.KeptError
+		if errors.As(err, &kept) {
+			where := "there"
+			if kept.Path != "" {
+				where = "in " + kept.Path
+			}
+			status.Note("what was pulled so far is kept %s: the next pull to %s goes on from it", where, flags.output)
+		}
+		return err
+	}
+	result.Ref = ref.WithDigest(result.Pulled.Digest).String()
+	result.Release = imageRelease(result.Config)
+	result.Seconds = time.Since(began).Seconds()
+	for _, n := range result.Notes {
+		status.Warn("%s", n)
+	}
+	return a.showPull(result)
+}
+
+func (a *app) pullProgress(flags *pullFlags, status *display.Status) progress.Reporter {
+	if flags.progress == "json" {
+		return display.NewJSONProgress(a.Stderr)
+	}
+	return status
+}
+
+func (a *app) pullPart(ctx context.Context, from *registry.Repository, part artifact.Part, flags *pullFlags) (*artifact.Pulled, error) {
+	if blockdev.Meant(flags.output) {
+		return nil, usagef("name a file", "--only %s: %s is a device", part, flags.output)
+	}
+	return artifact.PullPart(ctx, from, "", part, flags.output, flags.force, flags.pull)
+}
+
+// pullDisk opens what is written to, and pulls.
+func (a *app) pullDisk(ctx context.Context, from *registry.Repository, flags *pullFlags, status *display.Status) (p *artifact.Pulled, device *deviceResult, err error) {
+	var to artifact.Destination
+	if blockdev.Meant(flags.output) {
+		to, err = artifact.ToDevice(flags.output, artifact.DeviceOptions{
+			Serial: flags.serial, WWN: flags.wwn, Force: flags.force,
+			Opened: func(info blockdev.Info) {
+				device = newDeviceResult(info)
+				status.Note("%s: %s", flags.output, device)
+			},
+		})
+	} else {
+		to, err = artifact.ToFile(flags.output, flags.force)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err = artifact.Pull(ctx, from, "", to, flags.pull)
+	return p, device, errors.Join(err, to.Close())
+}
+
+// pullResult is what pull prints.
+type pullResult struct {
+	Ref     string        `json:"ref"`
+	Output  string        `json:"output"`
+	Part    string        `json:"part"`
+	Device  *deviceResult `json:"device,omitempty"`
+	Release releaseResult `json:"release"`
+	*artifact.Pulled
+	Seconds float64 `json:"seconds"`
+}
+
+// deviceResult is the device that was written to.
+type deviceResult struct {
+	Kernel     string `json:"kernel"`
+	Model      string `json:"model,omitempty"`
+	Serial     string `json:"serial,omitempty"`
+	WWN        string `json:"wwn,omitempty"`
+	Size       int64  `json:"size"`
+	SectorSize int    `json:"sectorSize"`
+}
+
+func newDeviceResult(i blockdev.Info) *deviceResult {
+	return &deviceResult{i.Kernel, i.Model, i.Serial, i.WWN, i.Size, i.SectorSize}
+}
+
+// String is the device in a line.
+func (d *deviceResult) String() string {
+	parts := []string{d.Kernel}
+	if d.Model != "" {
+		parts = append(parts, d.Model)
+	}
+	if d.Serial != "" {
+		parts = append(parts, "serial "+d.Serial)
+	}
+	if d.WWN != "" {
+		parts = append(parts, "wwn "+d.WWN)
+	}
+	return strings.Join(append(parts, display.Bytes(d.Size)), ", ")
+}
+
+func (a *app) showPull(r pullResult) error {
+	if a.output.JSON {
+		return display.JSON(a.Stdout, r)
+	}
+	var f display.Fields
+	f.Add("pulled", r.Ref)
+	f.Add("release", r.Release.String())
+	if r.Verification.Skipped {
+		f.Add("verified", "no: --insecure-skip-verify")
+	}
+	f.Addf("fetched", "%s; reused %s, generated %s", display.Bytes(r.Fetched), display.Bytes(r.Reused), display.Bytes(r.Generated))
+	f.Add("changed", strings.Join(r.Changed, "; "))
+	written := display.Bytes(r.Written) + " written"
+	if r.Written == 0 {
+		written = "nothing written, all of it was at hand"
+	}
+	if r.Checked {
+		written += ", read again"
+	}
+	f.Addf(r.Part, "%s: %s, %s, in %.1f s", r.Output, display.Bytes(r.Size), written, r.Seconds)
+	return f.Write(a.Stdout)
+}

@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
+	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
+	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/registry"
+)
+
+// pushFlags are what push is told.
+type pushFlags struct {
+	registry option.Registry
+	verify   option.Verify
+	profile  option.ProfileFlags
+	layout   string
+	base     string
+	qcow2    bool
+	force    bool
+	secrets  bool
+}
+
+// kickstartFlags make up a variant's kickstart.
+var kickstartFlags = []string{"kickstart", "pre", "post", "firstboot"}
+
+func newPush(a *app) *cobra.Command {
+	var flags pushFlags
+	cmd := &cobra.Command{
+		Use:   "push REF",
+		Short: "Push an image to a registry",
+		Long: `Push copies the image that build left in an OCI image layout to a registry, or to
+another layout (oci:DIR). What is there already is not sent again, and all that
+is sent is hashed again on its way.
+
+Besides the tag of REF (without one: latest) the image gets the tag
+VERSION-BUILD, unless that names another image already. A tag of REF that names
+another image is moved with --force only.
+
+A kickstart with secrets in plain text is refused: everybody who can pull the
+image can read it. ESXi's licence does not allow to give its files away, so push
+to a private repository.
+
+With --qcow2 the image gets another disk manifest, over the disk as a QEMU qcow2
+file, for tools that want one: OpenStack Ironic takes it where a conductor
+converts images. It is made on the way, from the layout's disk, and takes about
+as much room in the registry again.
+
+With --base and --kickstart it pushes a variant: an image that is another one
+with another kickstart. Only some kilobytes are sent; the disk stays the base's.
+
+` + exitCodeHelp,
+		Example: `  esxi-img build esxi.iso && esxi-img push registry.example/esxi:8.0
+  esxi-img push registry.example/esxi:8.0 --layout other.oci:8.0
+  esxi-img push registry.example/esxi:8.0-lab --base registry.example/esxi:8.0 \
+    --kickstart lab.cfg --insecure-skip-verify`,
+		Args: exactArgs("REF"),
+		RunE: func(c *cobra.Command, args []string) error {
+			opts, err := a.registryOptions(&flags.registry, c.Flags())
+			if err != nil {
+				return err
+			}
+			if flags.base != "" {
+				if flags.qcow2 {
+					return usagef("leave --qcow2 out, or build the image with that kickstart", "--qcow2: a variant has no disk of its own to make one of")
+				}
+				return a.pushVariant(c, args[0], &flags, opts)
+			}
+			for _, name := range kickstartFlags {
+				if c.Flags().Changed(name) {
+					return usagef("add --base REF, or build the image with that kickstart", "--%s: push changes the kickstart of a --base only", name)
+				}
+			}
+			return a.push(c.Context(), args[0], &flags, opts)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&flags.layout, "layout", option.DefaultLayout, "push from the layout `DIR[:TAG]`; without a TAG: latest")
+	f.StringVar(&flags.base, "base", "", "push a variant of the image `REF`")
+	f.BoolVar(&flags.qcow2, "qcow2", false, "add the disk as a qcow2 file")
+	f.BoolVarP(&flags.force, "force", "f", false, "move the tag if it names another image")
+	f.BoolVar(&flags.secrets, "allow-secrets", false, "push a kickstart with secrets in plain text")
+	flags.profile.AddKickstartFlags(f)
+	flags.verify.AddFlags(f)
+	flags.registry.AddFlags(f)
+	return cmd
+}
+
+// push copies an image from a layout.
+func (a *app) push(ctx context.Context, refText string, flags *pushFlags, opts registry.Options) (err error) {
+	ref, tag, err := pushTarget(refText)
+	if err != nil {
+		return err
+	}
+	from, err := openLayoutRef(ctx, flags.layout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	release, err := hold(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	d, err := from.Resolve(ctx, "")
+	if err != nil {
+		return err
+	}
+	return a.pushTo(ctx, ref, opts, func(to *registry.Repository) (*artifact.Pushed, error) {
+		return artifact.Push(ctx, from, d, to, a.pushOptions(flags, tag))
+	})
+}
+
+// pushVariant pushes an image with another kickstart than its base.
+func (a *app) pushVariant(c *cobra.Command, refText string, flags *pushFlags, opts registry.Options) (err error) {
+	ctx := c.Context()
+	ref, tag, err := pushTarget(refText)
+	if err != nil {
+		return err
+	}
+	baseRef, err := registry.Parse(flags.base)
+	if err != nil {
+		return err
+	}
+	if err := oneRegistry(baseRef, ref, opts); err != nil {
+		return err
+	}
+	verifier, err := flags.verify.Verifier()
+	if err != nil {
+		return usagef("give --insecure-skip-verify if you know where it comes from", "%s: %w", flags.base, err)
+	}
+	text, err := a.variantKickstart(c, flags)
+	if err != nil {
+		return err
+	}
+	base, err := registry.Open(ctx, baseRef, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	release, err := hold(ctx, base)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	d, err := base.Resolve(ctx, "")
+	if err != nil {
+		return err
+	}
+	v := artifact.VariantOptions{PushOptions: a.pushOptions(flags, tag), Verifier: verifier, Builder: a.Build.Version}
+	// A layout that has the base's disk saves fetching it; none need be there.
+	if local, openErr := openLayoutRef(ctx, flags.layout); openErr == nil {
+		defer func() { err = errors.Join(err, local.Close()) }()
+		releaseLocal, holdErr := hold(ctx, local)
+		if holdErr != nil {
+			return holdErr
+		}
+		defer func() { err = errors.Join(err, releaseLocal()) }()
+		v.Local = local
+	}
+	return a.pushTo(ctx, ref, opts, func(to *registry.Repository) (*artifact.Pushed, error) {
+		return artifact.PushVariant(ctx, base, d, text, to, v)
+	})
+}
+
+// variantKickstart renders the kickstart that the flags ask for.
+func (a *app) variantKickstart(c *cobra.Command, flags *pushFlags) ([]byte, error) {
+	profile, err := flags.profile.Resolve(c.Flags())
+	if err != nil {
+		return nil, unusable(err)
+	}
+	if profile.Kickstart == "" && len(profile.Pre)+len(profile.Post)+len(profile.Firstboot) == 0 {
+		return nil, usagef("add --kickstart FILE", "a variant of %s needs a kickstart of its own", flags.base)
+	}
+	text, snippets, err := loadKickstart(profile)
+	if err != nil {
+		return nil, err
+	}
+	rendered, warnings, err := imager.Kickstart(imager.Profile{Kickstart: text, Snippets: snippets})
+	if err != nil {
+		return nil, err
+	}
+	status := a.status()
+	for _, w := range warnings {
+		status.Warn("%s", w)
+	}
+	return rendered, nil
+}
+
+func (a *app) pushOptions(flags *pushFlags, tag string) artifact.PushOptions {
+	return artifact.PushOptions{Tag: tag, Force: flags.force, AllowSecrets: flags.secrets, QCOW2: flags.qcow2, Progress: a.status()}
+}
+
+// pushTarget reads the reference that is pushed to, and its tag.
+func pushTarget(text string) (registry.Reference, string, error) {
+	ref, err := registry.Parse(text)
+	if err != nil {
+		return ref, "", err
+	}
+	if ref.Digest != "" {
+		return ref, "", usagef("name a tag, or none", "%s: a digest follows from what is pushed", text)
+	}
+	return ref, ref.Name(), nil
+}
+
+// openLayoutRef opens a layout that is named DIR[:TAG].
+func openLayoutRef(ctx context.Context, text string) (*registry.Repository, error) {
+	ref, err := registry.Parse(registry.SchemeLayout + ":" + text)
+	if err != nil {
+		return nil, err
+	}
+	return registry.Open(ctx, ref, registry.Options{})
+}
+
+// hold keeps others from removing blobs of a layout while it is used.
+func hold(ctx context.Context, r *registry.Repository) (release func() error, err error) {
+	if l, ok := r.Layout(); ok {
+		return l.Hold(ctx)
+	}
+	return func() error { return nil }, nil
+}
+
+// pushTo opens what is pushed to, pushes, and shows what was done.
+func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.Options, push func(*registry.Repository) (*artifact.Pushed, error)) (err error) {
+	to, err := registry.Create(ctx, ref, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	release, err := hold(ctx, to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	status := a.status()
+	if ref.Scheme == "" {
+		status.Note("ESXi's licence does not allow to give its files away: keep %s private", ref.Locator())
+	}
+	p, err := push(to)
+	if err != nil {
+		return err
+	}
+	tellFindings(status, p.Findings)
+	return a.showPush(ref, p)
+}
+
+// pushResult is what push prints.
+type pushResult struct {
+	Ref string `json:"ref"` // the repository
+	*artifact.Pushed
+}
+
+func (a *app) showPush(ref registry.Reference, p *artifact.Pushed) error {
+	if a.output.JSON {
+		return display.JSON(a.Stdout, pushResult{ref.Locator(), p})
+	}
+	var tags []string
+	status := a.status()
+	for _, t := range p.Tags {
+		if t.Set {
+			tags = append(tags, t.Tag)
+		} else {
+			status.Note("the tag %s stays with %s, which was there first", t.Tag, t.Digest)
+		}
+	}
+	var f display.Fields
+	f.Add("pushed", ref.WithDigest(p.Index).String())
+	if p.QCOW2 != "" {
+		f.Add("qcow2", p.QCOW2.String())
+	}
+	f.Add("tags", strings.Join(tags, ", "))
+	f.Addf("sent", "%s; mounted %s, already there %s", display.Bytes(p.Sent), display.Bytes(p.Mounted), display.Bytes(p.Present))
+	return f.Write(a.Stdout)
+}
