@@ -43,10 +43,13 @@ type bench struct {
 	dir     string // for outputs; on the disk that is measured
 	runs    int
 	status  io.Writer
+
+	artifact *artifact // what the figures of registries share, once it is made
 }
 
-func run(ctx context.Context, args []string, stdout, status io.Writer) error {
+func run(ctx context.Context, args []string, stdout, status io.Writer) (err error) {
 	b := &bench{status: status}
+	defer func() { err = errors.Join(err, b.close()) }()
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(status)
 	flags.StringVar(&b.program, "program", "bin/esxi-img", "the esxi-img `FILE` to measure")

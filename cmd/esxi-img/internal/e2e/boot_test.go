@@ -98,7 +98,13 @@ func TestBootsFull(t *testing.T) {
 func bootGRUB(t *testing.T, iso string, b bus, timeout time.Duration) {
 	t.Helper()
 	img := judgeTable(t, build(t, iso, "--sector-size", fmt.Sprint(b.sector)), b.sector)
-	console := boot(t, img.path, "E2E-END", timeout, b.args...)
+	bootFrom(t, iso, img, img.path, b, timeout)
+}
+
+// bootFrom boots from a file that holds the image.
+func bootFrom(t *testing.T, iso string, img image, file string, b bus, timeout time.Duration) {
+	t.Helper()
+	console := boot(t, file, "E2E-END", timeout, b.args...)
 	seen := map[string]string{}
 	// GRUB breaks lines at 80 columns, always between the two words.
 	for _, m := range regexp.MustCompile(`([0-9a-f]{64})\s+\(hd\d,gpt1\)/(\S+)`).FindAllStringSubmatch(console, -1) {
@@ -216,7 +222,7 @@ func boot(t *testing.T, img, lastWord string, timeout time.Duration, args ...str
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + firmwareCode,
 		"-drive", "if=pflash,format=raw,unit=1,file=" + vars,
 		// What the firmware writes to the disk is thrown away.
-		"-drive", "if=none,id=disk,format=raw,snapshot=on,file=" + img,
+		"-drive", "if=none,id=disk,format=" + formatOf(img) + ",snapshot=on,file=" + img,
 	}, args...)...)
 	console := &console{lastWord: lastWord, done: cancel}
 	cmd.Stdout, cmd.Stderr = console, console
