@@ -3,18 +3,70 @@
 set -eu
 GO=${GO:-go} ESXI_IMG=${ESXI_IMG:-bin/esxi-img}
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT INT TERM
+registry=
+finish() {
+	[ -z "$registry" ] || kill "$registry" 2>/dev/null || :
+	rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
 PATH=$(cd "$(dirname "$ESXI_IMG")" && pwd):$PATH
 
+tell() { printf '\n== %s\n' "$*"; }
 show() { # COMMAND…: prints it as a user would type it, then runs it
 	printf '\n$ %s\n' "$*"
 	"$@"
 }
 
-echo "A synthetic ESXi installer ISO: laid out as VMware's, filled with noise."
+tell "A synthetic ESXi installer ISO: laid out as VMware's, filled with noise."
 $GO run ./pkg/esxitest/mkiso -size small "$dir/esxi.iso"
 cd "$dir"
 show ls -l esxi.iso
 show esxi-img inspect esxi.iso
+
+tell "A disk image that installs it."
 show esxi-img --output esxi.img esxi.iso
 show esxi-img inspect esxi.img
+
+tell "A registry: any will do, this one is built in."
+printf '\n$ esxi-img serve images --listen 127.0.0.1:0 &\n'
+esxi-img serve images --listen 127.0.0.1:0 >serve.out 2>serve.err &
+registry=$!
+tries=0
+until at=$(sed -n 's,^listening *http://,,p' serve.out) && [ -n "$at" ]; do
+	tries=$((tries + 1))
+	if [ "$tries" -gt 100 ] || ! kill -0 "$registry" 2>/dev/null; then
+		echo "the registry did not start:" >&2
+		cat serve.err >&2
+		exit 1
+	fi
+	sleep 0.1
+done
+cat serve.out
+
+tell "The image as an artifact, built and pushed."
+show esxi-img build esxi.iso
+show esxi-img push "$at/org/esxi:8.0"
+
+tell "Pulled, and the same to the byte."
+show esxi-img pull "$at/org/esxi:8.0" --output pulled.img --insecure-skip-verify
+show cmp esxi.img pulled.img
+show esxi-img pull "$at/org/esxi:8.0" --output pulled.img --insecure-skip-verify
+
+tell "Another kickstart for one host: a variant, in kilobytes."
+cat >lab.cfg <<'KS'
+vmaccepteula
+install --firstdisk --overwritevmfs
+network --bootproto=dhcp --device=vmnic0
+%include /tmp/rootpw
+reboot
+KS
+show esxi-img push "$at/org/esxi:lab" --base "$at/org/esxi:8.0" --kickstart lab.cfg --insecure-skip-verify
+show esxi-img pull "$at/org/esxi:lab" --output lab.img --seed pulled.img --insecure-skip-verify
+
+tell "The registry is a folder of image layouts, which other tools read as well."
+kill "$registry"
+wait "$registry"
+registry=
+show find images -name index.json
+show esxi-img inspect oci:images/org/esxi:8.0

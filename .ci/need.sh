@@ -8,13 +8,19 @@ need() { # PROGRAM DEBIAN-PACKAGE
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 need qemu-system-x86_64 qemu-system-x86
+need qemu-img qemu-utils
 need grub-mkstandalone grub-common
 need mcopy mtools
 need mkfs.vfat dosfstools
+need mkfs.ext4 e2fsprogs
+need losetup mount
 need sgdisk gdisk
+need mkfs.btrfs btrfs-progs
 need fdisk fdisk
 need xorriso xorriso
 need genisoimage genisoimage
+need docker-registry docker-registry
+need skopeo skopeo
 need busybox busybox-static
 need python3 python3
 [ -f /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
