@@ -21,13 +21,16 @@ type CopyOptions struct {
 	Force bool
 	// AllowSecrets publishes kickstarts whatever is in them.
 	AllowSecrets bool
-	Progress     progress.Reporter
+	// Verifier decides whether it may be copied; it must be given.
+	Verifier Verifier
+	Progress progress.Reporter
 }
 
 // Copied is what a copy did.
 type Copied struct {
-	Digest digest.Digest `json:"digest"`
-	Tags   []PushedTag   `json:"tags"`
+	Digest       digest.Digest `json:"digest"`
+	Verification *Verification `json:"verification"`
+	Tags         []PushedTag   `json:"tags"`
 	// Manifests are what the digest reaches, itself included, Referrers what
 	// refers to any of them: signatures and attestations.
 	Manifests int             `json:"manifests"`
@@ -46,11 +49,16 @@ type Copied struct {
 // Copy copies a manifest or an index, whatever it is of, with all that it
 // reaches and all that refers to any of that. Bytes, and so digests, stay what
 // they are, and are checked on the way. What is there is not sent again.
+// Nothing is sent before it was verified.
 //
 // The tag is set last: who finds it finds the signatures. The tag of the
 // release goes along, unless it names another image here or there.
 func Copy(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, to *registry.Repository, opts CopyOptions) (*Copied, error) {
-	// 1. Whether the tag is free.
+	// 1. Whether the policy lets it pass, and the tag is free.
+	verified, err := Verify(ctx, opts.Verifier, Subject{Ref: from.Reference().String(), Target: from, Descriptor: d})
+	if err != nil {
+		return nil, err
+	}
 	if _, err := checkTag(ctx, to, opts.Tag, d.Digest, opts.Force); err != nil {
 		return nil, err
 	}
@@ -64,7 +72,7 @@ func Copy(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, 
 		return nil, err
 	}
 	// 3. Whether it may be published: what goes to a folder or file is not.
-	out := &Copied{Digest: d.Digest, Missing: g.missing}
+	out := &Copied{Digest: d.Digest, Verification: verified, Missing: g.missing}
 	if to.Reference().Scheme == "" {
 		if out.Findings, err = g.checkSecrets(ctx, opts.AllowSecrets); err != nil {
 			return nil, err

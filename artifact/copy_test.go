@@ -153,7 +153,7 @@ func host(t *testing.T, see func(http.Handler) http.Handler) string {
 
 func copyTo(t *testing.T, from *registry.Repository, d ocispec.Descriptor, to *registry.Repository, tag string) *artifact.Copied {
 	t.Helper()
-	c, err := artifact.Copy(t.Context(), from, d, to, artifact.CopyOptions{Tag: tag})
+	c, err := artifact.Copy(t.Context(), from, d, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: tag})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,13 +312,13 @@ func TestCopyAndTags(t *testing.T) {
 	copyTo(t, from, p.Index, to, "8.0")
 	before := blobs(t, layoutOf(t, to))
 	var moved *artifact.TagMoveError
-	if _, err := artifact.Copy(t.Context(), second, q.Index, to, artifact.CopyOptions{Tag: "8.0"}); !errors.As(err, &moved) || moved.Have != p.Index.Digest {
+	if _, err := artifact.Copy(t.Context(), second, q.Index, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "8.0"}); !errors.As(err, &moved) || moved.Have != p.Index.Digest {
 		t.Errorf("Copy() over a tag = %v", err)
 	}
 	if !slices.Equal(before, blobs(t, layoutOf(t, to))) {
 		t.Error("the refused copy sent something")
 	}
-	c, err := artifact.Copy(t.Context(), second, q.Index, to, artifact.CopyOptions{Tag: "8.0", Force: true})
+	c, err := artifact.Copy(t.Context(), second, q.Index, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "8.0", Force: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,10 +384,10 @@ func TestCopyPublishesNoSecrets(t *testing.T) {
 		})
 	})+"/x", registry.Create)
 	var secrets *artifact.SecretsError
-	if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Tag: "8.0"}); !errors.As(err, &secrets) || sent.Load() > 0 {
+	if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "8.0"}); !errors.As(err, &secrets) || sent.Load() > 0 {
 		t.Errorf("Copy() = %v; %d uploads", err, sent.Load())
 	}
-	if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Tag: "8.0", AllowSecrets: true}); err != nil {
+	if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "8.0", AllowSecrets: true}); err != nil {
 		t.Error(err)
 	}
 	copyTo(t, from, p.Index, registry.NewRepository(newLayout(t)), "8.0") // is no publication
@@ -440,7 +440,7 @@ func TestCopyIsBounded(t *testing.T) {
 	to := registry.NewRepository(newLayout(t))
 	for name, d := range map[string]ocispec.Descriptor{"manifests": many, "blobs belong": wide, "size of": huge} {
 		var format *artifact.FormatError
-		if _, err := artifact.Copy(t.Context(), from, d, to, artifact.CopyOptions{Tag: "x"}); !errors.As(err, &format) || !strings.Contains(err.Error(), name) {
+		if _, err := artifact.Copy(t.Context(), from, d, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "x"}); !errors.As(err, &format) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: Copy() = %v", name, err)
 		}
 	}
@@ -459,7 +459,7 @@ func TestCopyOfDamagedContent(t *testing.T) {
 	flip(t, file)
 	for _, text := range []string{host(t, nil) + "/x", "oci:" + filepath.Join(t.TempDir(), "to"), "oci-archive:" + filepath.Join(t.TempDir(), "to.tar")} {
 		to := place(t, text, registry.Create)
-		if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Tag: "8.0"}); !errors.Is(err, registry.ErrMismatch) {
+		if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "8.0"}); !errors.Is(err, registry.ErrMismatch) {
 			t.Errorf("%s: Copy() = %v", text, err)
 		}
 		if _, err := to.Resolve(t.Context(), "8.0"); !errors.Is(err, registry.ErrNotFound) {

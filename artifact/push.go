@@ -26,8 +26,11 @@ type PushOptions struct {
 	AllowSecrets bool
 	// QCOW2 adds a disk manifest over the disk as a QCOW2 file, and so makes
 	// another index. The image must lie in a layout, and be no variant.
-	QCOW2    bool
-	Progress progress.Reporter
+	QCOW2 bool
+	// BeforeTags, unless nil, is called when everything is there and no tag
+	// names it yet: to sign it, say. Where it fails no tag is set.
+	BeforeTags func(ctx context.Context, index ocispec.Descriptor) error
+	Progress   progress.Reporter
 }
 
 // Pushed is what a push did.

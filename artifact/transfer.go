@@ -66,6 +66,11 @@ func (t *transfer) run(ctx context.Context, to *registry.Repository, img *Image,
 			return nil, err
 		}
 	}
+	if opts.BeforeTags != nil {
+		if err := opts.BeforeTags(ctx, plain(t.top.Descriptor)); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	if out.Tags, err = setTags(ctx, to, t.top.Descriptor, img, opts); err != nil {
 		return nil, err

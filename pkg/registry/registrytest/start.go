@@ -145,6 +145,12 @@ var build struct {
 	err     error
 }
 
+// Prepare builds distribution, for tests that have no network later.
+func Prepare(ctx context.Context) error {
+	build.once.Do(func() { build.program, build.err = install(ctx) })
+	return build.err
+}
+
 // program returns the registry's program.
 func program(t testing.TB, kind Kind) string {
 	t.Helper()
@@ -155,9 +161,8 @@ func program(t testing.TB, kind Kind) string {
 		}
 		return path
 	}
-	build.once.Do(func() { build.program, build.err = install(t.Context()) })
-	if build.err != nil {
-		t.Fatal(build.err)
+	if err := Prepare(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	return build.program
 }
