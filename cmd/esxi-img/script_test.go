@@ -5,12 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
+	"github.com/esxi-img/esxi-img/signing/fakesigstore"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts expect")
@@ -32,12 +35,14 @@ func TestScripts(t *testing.T) {
 		Dir:           "../../testdata/script",
 		UpdateScripts: *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mkiso":     mkiso,
-			"exit":      exit,
-			"truncate":  truncate,
-			"only":      only,
-			"serve":     serve,
-			"stopserve": stopserve,
+			"mkiso":      mkiso,
+			"exit":       exit,
+			"truncate":   truncate,
+			"only":       only,
+			"serve":      serve,
+			"stopserve":  stopserve,
+			"sigstore":   sigstore,
+			"damagedisk": damagedisk,
 		},
 	})
 }
@@ -81,6 +86,29 @@ func mkiso(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), esxitest.Bytes(opts...), 0o600))
 }
 
+// damagedisk DIR changes a byte of the largest blob of a layout; again, and it
+// is what it was.
+func damagedisk(ts *testscript.TestScript, _ bool, args []string) {
+	var name string
+	var most int64
+	dir := ts.MkAbs(args[0])
+	ts.Check(filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Size() > most {
+			name, most = path, info.Size()
+		}
+		return err
+	}))
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	b[len(b)/2] ^= 1
+	ts.Check(os.Chmod(name, 0o600))
+	ts.Check(os.WriteFile(name, b, 0o600))
+}
+
 // exit CODE COMMAND... runs a command that has to end with that code.
 func exit(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 2 {
@@ -103,6 +131,30 @@ func truncate(ts *testscript.TestScript, _ bool, args []string) {
 		size = size*10 + int64(c-'0')
 	}
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
+// sigstore DIR starts a Sigstore instance and writes what names it into DIR:
+// trusted_root.json and signing_config.json, and tokens of alice@example.com,
+// token and expired. $SIGSTORE_URL is where its services are, and
+// $GITHUB_TOKEN_URL where GitHub gives tokens to a job with github-secret.
+func sigstore(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := fakesigstore.Start()
+	ts.Check(err)
+	ts.Defer(s.Close)
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	trust, err := s.TrustedRoot()
+	ts.Check(err)
+	config, err := s.SigningConfig()
+	ts.Check(err)
+	for name, text := range map[string]string{
+		"trusted_root.json": string(trust), "signing_config.json": string(config),
+		"token": s.Token("alice@example.com", time.Now().Add(time.Hour)) + "\n", "expired": s.Token("alice@example.com", time.Now().Add(-time.Hour)),
+	} {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	ts.Setenv("SIGSTORE_URL", s.URL)
+	ts.Setenv("GITHUB_TOKEN_URL", s.URL+fakesigstore.PathGitHub)
 }
 
 // only DIR NAME... checks that a folder holds those names and no others.

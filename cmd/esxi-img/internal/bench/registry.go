@@ -126,6 +126,8 @@ type artifact struct {
 	layout string
 	disk   string // path of the raw disk's blob
 	digest string
+	// publicKey is the file of the key that signed it, "" where it is unsigned.
+	publicKey string
 }
 
 // prepareArtifact builds the image of full size and pushes it, once.

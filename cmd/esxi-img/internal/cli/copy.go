@@ -18,6 +18,7 @@ import (
 // copyFlags are what copy is told.
 type copyFlags struct {
 	registry option.Registry
+	verify   option.Verify
 	sides    option.Sides
 	force    bool
 	secrets  bool
@@ -39,17 +40,20 @@ with --force only; an archive that exists is replaced with --force only. The tag
 VERSION-BUILD goes along, unless it names another image on either side. From a
 layout that is copied to, what nothing in it names any more is removed.
 
-Other artifacts than images are copied likewise. What goes to a registry is
-looked through for secrets as push does. Nothing is verified but digests.
+SRC is verified first, as pull does; of what nobody vouches for nothing is
+copied, unless --insecure-skip-verify is given. Other artifacts than images are
+copied likewise. What goes to a registry is looked through for secrets as push
+does.
 
 Credentials by flag or environment are for one registry: to copy from one to
 another, log in to both.
 
 ` + exitCodeHelp,
-		Example: `  esxi-img copy lab.example/esxi:8.0 registry.example/org/esxi
-  esxi-img copy registry.example/esxi:8.0 oci-archive:esxi.tar
-  esxi-img copy oci-archive:esxi.tar airgap.example/esxi:8.0
-  esxi-img copy 10.0.0.5:5000/esxi:8.0 registry.example/esxi:8.0 --from-plain-http`,
+		Example: `  esxi-img copy lab.example/esxi:8.0 registry.example/org/esxi --key esxi.pub
+  esxi-img copy registry.example/esxi:8.0 oci-archive:esxi.tar --key esxi.pub
+  esxi-img copy oci-archive:esxi.tar airgap.example/esxi:8.0 --key esxi.pub
+  esxi-img copy 10.0.0.5:5000/esxi:8.0 registry.example/esxi:8.0 --from-plain-http \
+    --insecure-skip-verify`,
 		Args: exactArgs("SRC", "DST"),
 		RunE: func(c *cobra.Command, args []string) error {
 			opts, err := a.registryOptions(&flags.registry, c.Flags())
@@ -70,6 +74,7 @@ another, log in to both.
 	f := cmd.Flags()
 	f.BoolVarP(&flags.force, "force", "f", false, "move the tag if it names another image; replace an archive")
 	f.BoolVar(&flags.secrets, "allow-secrets", false, "copy kickstarts with secrets in plain text to a registry")
+	flags.verify.AddFlags(f)
 	flags.sides.AddFlags(f)
 	flags.registry.AddFlags(f)
 	flags.registry.AddMirrorFlag(f)
@@ -79,6 +84,10 @@ another, log in to both.
 func (a *app) copy(c *cobra.Command, src, dst registry.Reference, flags *copyFlags, opts registry.Options) (err error) {
 	ctx := c.Context()
 	if err := oneRegistry(src, dst, opts); err != nil {
+		return err
+	}
+	verifier, err := a.verifier(&flags.verify, src.String())
+	if err != nil {
 		return err
 	}
 	fromOpts, toOpts := flags.sides.Options(c.Flags(), opts)
@@ -105,7 +114,7 @@ func (a *app) copy(c *cobra.Command, src, dst registry.Reference, flags *copyFla
 		status.Note("ESXi's licence does not allow to give its files away: keep %s private", dst.Locator())
 	}
 	copied, err := artifact.Copy(ctx, from, d, to, artifact.CopyOptions{
-		Tag: dst.Name(), Force: flags.force, AllowSecrets: flags.secrets, Progress: status,
+		Verifier: verifier, Tag: dst.Name(), Force: flags.force, AllowSecrets: flags.secrets, Progress: status,
 	})
 	if err != nil {
 		return err
@@ -200,6 +209,7 @@ func (a *app) showCopy(src, dst registry.Reference, c *artifact.Copied) error {
 	}
 	var f display.Fields
 	f.Add("copied", dst.WithDigest(c.Digest).String())
+	f.Add("verified", vouchedText(c.Verification))
 	f.Add("tags", strings.Join(tags, ", "))
 	f.Add("manifests", fmt.Sprint(c.Manifests))
 	f.Add("referrers", referrersText(c.Referrers))

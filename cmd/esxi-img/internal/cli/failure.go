@@ -54,12 +54,16 @@ func classify(ctx context.Context, err error) *failure {
 		read     *plan.ReadError
 		path     *fs.PathError
 	)
-	remote, image := registryFailure(err), artifactFailure(err)
+	signs, trust, remote, image := signFailure(err), verifyFailure(err), registryFailure(err), artifactFailure(err)
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return &failure{exitInterrupted, errors.New("interrupted"), adviceAfterInterrupt(err)}
 	case errors.As(err, &f):
 		return f
+	case signs != nil:
+		return signs
+	case trust != nil:
+		return trust
 	case image != nil:
 		return image
 	case remote != nil:

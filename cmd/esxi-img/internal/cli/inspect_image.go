@@ -19,6 +19,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/plan"
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/signing"
 )
 
 // shownTags bounds the tags of a repository that are listed.
@@ -56,6 +57,8 @@ type imageReport struct {
 	// tags are those of the repository, of a layout those that name the image.
 	tags      []string
 	referrers []artifact.ReferrerCount
+	// claims is what is attached to top, as it says of itself.
+	claims    *signing.Listing
 	kickstart []byte
 	warnings  []string
 }
@@ -105,6 +108,9 @@ func reportOn(ctx context.Context, from *registry.Repository, onlyKickstart bool
 		return nil, err
 	}
 	if r.referrers, err = r.img.CountReferrers(ctx, from); err != nil {
+		return nil, err
+	}
+	if r.claims, err = signing.List(ctx, artifact.Subject{Ref: r.ref.String(), Target: from, Descriptor: r.top}); err != nil {
 		return nil, err
 	}
 	return r, r.listTags(ctx, from)
@@ -243,6 +249,7 @@ func (r *imageReport) summary() display.Fields {
 	f.Add("builder", "esxi-img "+c.Builder.Version)
 	f.Add("tags", tagsText(r.tags))
 	f.Add("referrers", referrersText(r.referrers))
+	addClaims(&f, r.claims)
 	return f
 }
 

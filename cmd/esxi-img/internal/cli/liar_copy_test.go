@@ -57,7 +57,7 @@ func TestLiesToCopy(t *testing.T) {
 	for _, c := range pullLies {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "copy.oci")
-			args := []string{"copy", ref, "oci:" + dir, "--retries", "2", "--quiet"}
+			args := []string{"copy", ref, "oci:" + dir, "--retries", "2", "--quiet", "--insecure-skip-verify"}
 			l.Tell(c.lie)
 			r := command(t.Context(), args...)
 			// Whole blobs travel: what is a lie about ranges need not be met.
@@ -84,13 +84,13 @@ func TestLiesToCopyThere(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l := emptyLiar(t)
 			l.Tell(c.lie)
-			r := command(t.Context(), "copy", from, l.Host+"/liar/esxi:8.0", "--retries", "2", "--quiet")
+			r := command(t.Context(), "copy", from, l.Host+"/liar/esxi:8.0", "--retries", "2", "--quiet", "--insecure-skip-verify")
 			if !slices.Contains([]int{done, badInput, badRegistry, notVerified}, r.code) {
 				t.Errorf("exit code %d", r.code)
 			}
 			r.ended(t, r.code, "")
 			l.Tell()
-			r = command(t.Context(), "copy", from, l.Host+"/liar/esxi:8.0", "--quiet")
+			r = command(t.Context(), "copy", from, l.Host+"/liar/esxi:8.0", "--quiet", "--insecure-skip-verify")
 			r.ended(t, done, "")
 		})
 	}

@@ -178,7 +178,7 @@ func TestEndlessReferrers(t *testing.T) {
 	ref := l.Host + "/liar/esxi:8.0"
 	dir := t.TempDir()
 	for _, args := range [][]string{
-		{"copy", ref, "oci:" + filepath.Join(dir, "copy.oci") + ":8.0"},
+		{"copy", ref, "oci:" + filepath.Join(dir, "copy.oci") + ":8.0", "--insecure-skip-verify"},
 		{"inspect", ref},
 	} {
 		r := command(t.Context(), args...)

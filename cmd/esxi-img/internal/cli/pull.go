@@ -43,6 +43,9 @@ comes from.
 A file appears under its name complete and synced, or not at all; until then it
 is a hidden file beside it, from which the next pull goes on.
 
+First of all the image is verified: somebody whom the flags or a policy file
+name has to have signed it. Nothing is touched before.
+
 A device is opened alone. One that is mounted or in use, that is not as
 --expect-serial or --expect-wwn say, or that holds other data than an image of
 ours (see --force) is refused. What it boots by is zeroed first and written
@@ -51,11 +54,11 @@ of another size the disk is planned again, and the partition tables go to the
 ends of a larger one.
 
 ` + exitCodeHelp,
-		Example: `  esxi-img pull registry.example/esxi:8.0 -o esxi.img --insecure-skip-verify
+		Example: `  esxi-img pull registry.example/esxi:8.0 -o esxi.img --key esxi.pub
   esxi-img pull registry.example/esxi:8.0 -o esxi.img --seed VMware-VMvisor-Installer-8.0U2.iso \
-    --insecure-skip-verify
+    --certificate-identity release@example.org --certificate-oidc-issuer https://accounts.example.org
   esxi-img pull registry.example/esxi:8.0 -o /dev/disk/by-id/nvme-eui.0025388b710116a1 \
-    --expect-build 22380479 --check --insecure-skip-verify
+    --expect-build 22380479 --check --policy site.yaml
   esxi-img pull oci:esxi-img.oci -o KS.CFG --only kickstart --insecure-skip-verify`,
 		Args: exactArgs("REF"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -85,7 +88,7 @@ ends of a larger one.
 }
 
 // check finds what is wrong with the flags before anything is done.
-func (f *pullFlags) check(ref string) (err error) {
+func (f *pullFlags) check(ref string) error {
 	switch artifact.Part(f.only) {
 	case artifact.PartDisk:
 	case artifact.PartModule, artifact.PartKickstart:
@@ -104,9 +107,6 @@ func (f *pullFlags) check(ref string) (err error) {
 	if (f.serial != "" || f.wwn != "") && !blockdev.Meant(f.output) {
 		return usagef("name a device, or leave them out", "--expect-serial and --expect-wwn: %s is not a device", f.output)
 	}
-	if f.pull.Verifier, err = f.verify.Verifier(); err != nil {
-		return usagef("give --insecure-skip-verify if you know where it comes from", "%s: %w", ref, err)
-	}
 	return nil
 }
 
@@ -116,6 +116,9 @@ func (a *app) pull(ctx context.Context, refText string, flags *pullFlags, opts r
 		return err
 	}
 	if err := flags.check(refText); err != nil {
+		return err
+	}
+	if flags.pull.Verifier, err = a.verifier(&flags.verify, refText); err != nil {
 		return err
 	}
 	from, release, err := openHeld(ctx, ref, opts, registry.Open)
@@ -234,9 +237,7 @@ func (a *app) showPull(r pullResult) error {
 	var f display.Fields
 	f.Add("pulled", r.Ref)
 	f.Add("release", r.Release.String())
-	if r.Verification.Skipped {
-		f.Add("verified", "no: --insecure-skip-verify")
-	}
+	f.Add("verified", vouchedText(r.Verification))
 	f.Addf("fetched", "%s; reused %s, generated %s", display.Bytes(r.Fetched), display.Bytes(r.Reused), display.Bytes(r.Generated))
 	f.Add("changed", strings.Join(r.Changed, "; "))
 	written := display.Bytes(r.Written) + " written"

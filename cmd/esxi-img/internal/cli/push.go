@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/esxi-img/esxi-img/artifact"
@@ -12,18 +14,21 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/signing"
 )
 
 // pushFlags are what push is told.
 type pushFlags struct {
 	registry option.Registry
 	verify   option.Verify
+	sign     option.Sign
 	profile  option.ProfileFlags
 	layout   string
 	base     string
 	qcow2    bool
 	force    bool
 	secrets  bool
+	signs    bool
 }
 
 // kickstartFlags make up a variant's kickstart.
@@ -54,16 +59,23 @@ as much room in the registry again.
 With --base and --kickstart it pushes a variant: an image that is another one
 with another kickstart. Only some kilobytes are sent; the disk stays the base's.
 
+With --sign it signs what it pushed, as "esxi-img sign" does, with the same flags:
+the index, and each manifest in it. No tag is set before that is done.
+
 ` + exitCodeHelp,
 		Example: `  esxi-img build esxi.iso && esxi-img push registry.example/esxi:8.0
   esxi-img push registry.example/esxi:8.0 --layout other.oci:8.0
   esxi-img push registry.example/esxi:8.0-lab --base registry.example/esxi:8.0 \
-    --kickstart lab.cfg --insecure-skip-verify`,
+    --kickstart lab.cfg --base-key cosign.pub
+  esxi-img push registry.example/esxi:8.0 --sign --key cosign.key`,
 		Args: exactArgs("REF"),
 		RunE: func(c *cobra.Command, args []string) error {
 			opts, err := a.registryOptions(&flags.registry, c.Flags())
 			if err != nil {
 				return err
+			}
+			if name := flags.sign.Given(); name != "" && !flags.signs {
+				return usagef("add --sign", "--%s: push signs with --sign only", name)
 			}
 			if flags.base != "" {
 				if flags.qcow2 {
@@ -85,8 +97,10 @@ with another kickstart. Only some kilobytes are sent; the disk stays the base's.
 	f.BoolVar(&flags.qcow2, "qcow2", false, "add the disk as a qcow2 file")
 	f.BoolVarP(&flags.force, "force", "f", false, "move the tag if it names another image")
 	f.BoolVar(&flags.secrets, "allow-secrets", false, "push a kickstart with secrets in plain text")
+	f.BoolVar(&flags.signs, "sign", false, "sign what was pushed")
+	flags.sign.AddFlags(f)
 	flags.profile.AddKickstartFlags(f)
-	flags.verify.AddFlags(f)
+	flags.verify.AddBaseFlags(f)
 	flags.registry.AddFlags(f)
 	return cmd
 }
@@ -94,6 +108,10 @@ with another kickstart. Only some kilobytes are sent; the disk stays the base's.
 // push copies an image from a layout.
 func (a *app) push(ctx context.Context, refText string, flags *pushFlags, opts registry.Options) (err error) {
 	ref, tag, err := pushTarget(refText)
+	if err != nil {
+		return err
+	}
+	signer, err := a.pushSigner(ctx, ref, flags)
 	if err != nil {
 		return err
 	}
@@ -111,8 +129,8 @@ func (a *app) push(ctx context.Context, refText string, flags *pushFlags, opts r
 	if err != nil {
 		return err
 	}
-	return a.pushTo(ctx, ref, opts, func(to *registry.Repository) (*artifact.Pushed, error) {
-		return artifact.Push(ctx, from, d, to, a.pushOptions(flags, tag))
+	return a.pushTo(ctx, ref, opts, signer, a.pushOptions(flags, tag), func(to *registry.Repository, o artifact.PushOptions) (*artifact.Pushed, error) {
+		return artifact.Push(ctx, from, d, to, o)
 	})
 }
 
@@ -130,9 +148,13 @@ func (a *app) pushVariant(c *cobra.Command, refText string, flags *pushFlags, op
 	if err := oneRegistry(baseRef, ref, opts); err != nil {
 		return err
 	}
-	verifier, err := flags.verify.Verifier()
+	verifier, err := a.baseVerifier(&flags.verify, flags.base)
 	if err != nil {
-		return usagef("give --insecure-skip-verify if you know where it comes from", "%s: %w", flags.base, err)
+		return err
+	}
+	signer, err := a.pushSigner(ctx, ref, flags)
+	if err != nil {
+		return err
 	}
 	text, err := a.variantKickstart(c, flags)
 	if err != nil {
@@ -152,7 +174,7 @@ func (a *app) pushVariant(c *cobra.Command, refText string, flags *pushFlags, op
 	if err != nil {
 		return err
 	}
-	v := artifact.VariantOptions{PushOptions: a.pushOptions(flags, tag), Verifier: verifier, Builder: a.Build.Version}
+	v := artifact.VariantOptions{Verifier: verifier, Builder: a.Build.Version}
 	// A layout that has the base's disk saves fetching it; none need be there.
 	if local, openErr := openLayoutRef(ctx, flags.layout); openErr == nil {
 		defer func() { err = errors.Join(err, local.Close()) }()
@@ -163,7 +185,8 @@ func (a *app) pushVariant(c *cobra.Command, refText string, flags *pushFlags, op
 		defer func() { err = errors.Join(err, releaseLocal()) }()
 		v.Local = local
 	}
-	return a.pushTo(ctx, ref, opts, func(to *registry.Repository) (*artifact.Pushed, error) {
+	return a.pushTo(ctx, ref, opts, signer, a.pushOptions(flags, tag), func(to *registry.Repository, o artifact.PushOptions) (*artifact.Pushed, error) {
+		v.PushOptions = o
 		return artifact.PushVariant(ctx, base, d, text, to, v)
 	})
 }
@@ -217,6 +240,30 @@ func openLayoutRef(ctx context.Context, text string) (*registry.Repository, erro
 	return registry.Open(ctx, ref, registry.Options{})
 }
 
+// pushSigner returns who signs what is pushed, nil for nobody.
+func (a *app) pushSigner(ctx context.Context, ref registry.Reference, flags *pushFlags) (*signing.Signer, error) {
+	if !flags.signs {
+		return nil, nil
+	}
+	if err := notArchive(ref); err != nil {
+		return nil, err
+	}
+	return a.signer(ctx, &flags.sign)
+}
+
+// signPushed signs what was pushed and no tag names yet.
+func (a *app) signPushed(ctx context.Context, signer *signing.Signer, to *registry.Repository, d ocispec.Descriptor) ([]signing.Signed, error) {
+	repository, err := claimedRepository(to.Reference(), "")
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := signing.FindSubjects(ctx, to, d, repository)
+	if err != nil {
+		return nil, err
+	}
+	return a.signSubjects(ctx, signer, to, subjects)
+}
+
 // hold keeps others from removing blobs of a layout while it is used.
 func hold(ctx context.Context, r *registry.Repository) (release func() error, err error) {
 	if l, ok := r.Layout(); ok {
@@ -225,8 +272,10 @@ func hold(ctx context.Context, r *registry.Repository) (release func() error, er
 	return func() error { return nil }, nil
 }
 
-// pushTo opens what is pushed to, pushes, and shows what was done.
-func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.Options, push func(*registry.Repository) (*artifact.Pushed, error)) (err error) {
+// pushTo opens what is pushed to, pushes, signs, and shows what was done.
+func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.Options, signer *signing.Signer, o artifact.PushOptions,
+	push func(*registry.Repository, artifact.PushOptions) (*artifact.Pushed, error),
+) (err error) {
 	to, err := registry.Create(ctx, ref, opts)
 	if err != nil {
 		return err
@@ -241,23 +290,37 @@ func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.
 	if ref.Scheme == "" {
 		status.Note("ESXi's licence does not allow to give its files away: keep %s private", ref.Locator())
 	}
-	p, err := push(to)
+	var signed []signing.Signed
+	if signer != nil {
+		o.BeforeTags = func(ctx context.Context, d ocispec.Descriptor) (err error) {
+			if signed, err = a.signPushed(ctx, signer, to, d); err != nil {
+				return fmt.Errorf("%s is pushed, but neither signed nor tagged: %w", ref.WithDigest(d.Digest), err)
+			}
+			return nil
+		}
+	}
+	p, err := push(to, o)
 	if err != nil {
+		return baseFailure(err)
+	}
+	if err := markSigned(ctx, to, signed); err != nil {
 		return err
 	}
 	tellFindings(status, p.Findings)
-	return a.showPush(ref, p)
+	return a.showPush(ref, p, signed)
 }
 
 // pushResult is what push prints.
 type pushResult struct {
 	Ref string `json:"ref"` // the repository
 	*artifact.Pushed
+	Signatures []signatureResult `json:"signatures,omitempty"`
 }
 
-func (a *app) showPush(ref registry.Reference, p *artifact.Pushed) error {
+func (a *app) showPush(ref registry.Reference, p *artifact.Pushed, signed []signing.Signed) error {
+	result := pushResult{ref.Locator(), p, signatureResults(signed)}
 	if a.output.JSON {
-		return display.JSON(a.Stdout, pushResult{ref.Locator(), p})
+		return display.JSON(a.Stdout, result)
 	}
 	var tags []string
 	status := a.status()
@@ -275,5 +338,8 @@ func (a *app) showPush(ref registry.Reference, p *artifact.Pushed) error {
 	}
 	f.Add("tags", strings.Join(tags, ", "))
 	f.Addf("sent", "%s; mounted %s, already there %s", display.Bytes(p.Sent), display.Bytes(p.Mounted), display.Bytes(p.Present))
+	if len(signed) > 0 {
+		addSignatures(&f, result.Signatures)
+	}
 	return f.Write(a.Stdout)
 }

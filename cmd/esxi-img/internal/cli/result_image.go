@@ -5,6 +5,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/signing"
 )
 
 // imageResult is what inspect prints of an image in a registry, a layout or an
@@ -29,6 +30,7 @@ type imageResult struct {
 	Layers        []blobResult             `json:"layers"`
 	Tags          []string                 `json:"tags"`
 	Referrers     []artifact.ReferrerCount `json:"referrers"`
+	Bundles       *signing.Listing         `json:"bundles"` // attached to the digest, as they say of themselves
 	VIBs          []vibResult              `json:"vibs"`
 	Files         []fileResult             `json:"files"`
 	FormatVersion string                   `json:"formatVersion"`
@@ -76,7 +78,7 @@ func newImageResult(r *imageReport) imageResult {
 			d.PartitionOffset, d.PartitionSize, d.Label, d.VolumeID, d.ClusterSize,
 		},
 		BootCfg: orNone(r.boot), Modules: orNone(c.Modules), KernelOpts: orNone(c.KernelOpts), Kickstart: string(r.kickstart),
-		Tags: orNone(r.tags), Referrers: orNone(r.referrers), VIBs: []vibResult{}, Files: imageFiles(c),
+		Tags: orNone(r.tags), Referrers: orNone(r.referrers), Bundles: r.claims, VIBs: []vibResult{}, Files: imageFiles(c),
 		FormatVersion: c.Version, Builder: c.Builder.Version, Warnings: r.warnings,
 	}
 	if told, err := imager.ParseHostSettings([]byte(c.Kickstart.Settings)); err == nil {

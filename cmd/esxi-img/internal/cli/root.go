@@ -89,7 +89,7 @@ of that. Results go to standard output, everything else to standard error.
 	})
 	cmd.AddCommand(
 		newBuild(a), newPush(a), newPull(a), newCopy(a), newInspect(a), newDoctor(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
-		newGenImg(a), newKSTemplate(a), newInstallerHelper(a), newServe(a), newLogin(a), newLogout(a), newVersion(a),
+		newGenImg(a), newKSTemplate(a), newInstallerHelper(a), newServe(a), newLogin(a), newLogout(a), newSign(a), newAttest(a), newVerify(a), newVersion(a),
 	)
 	return cmd
 }
