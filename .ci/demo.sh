@@ -48,10 +48,18 @@ tell "The image as an artifact, built and pushed."
 show esxi-img build esxi.iso
 show esxi-img push "$at/org/esxi:8.0"
 
-tell "Pulled, and the same to the byte."
-show esxi-img pull "$at/org/esxi:8.0" --output pulled.img --insecure-skip-verify
+tell "Signed with a fresh key: whoever pulls can tell who made it."
+show esxi-img sign --generate-key esxi
+show esxi-img sign "$at/org/esxi:8.0" --key esxi.key
+show esxi-img verify "$at/org/esxi:8.0" --key esxi.pub
+
+tell "Pulled, and the same to the byte. The second time there is nothing to do."
+show esxi-img pull "$at/org/esxi:8.0" --output pulled.img --key esxi.pub
 show cmp esxi.img pulled.img
-show esxi-img pull "$at/org/esxi:8.0" --output pulled.img --insecure-skip-verify
+show esxi-img pull "$at/org/esxi:8.0" --output pulled.img --key esxi.pub
+
+tell "For a second disk in the same host: identifiers of its own, the content from the first."
+show esxi-img pull "$at/org/esxi:8.0" --output second.img --unique-ids --seed pulled.img --key esxi.pub
 
 tell "Another kickstart for one host: a variant, in kilobytes."
 cat >lab.cfg <<'KS'
@@ -61,8 +69,8 @@ network --bootproto=dhcp --device=vmnic0
 %include /tmp/rootpw
 reboot
 KS
-show esxi-img push "$at/org/esxi:lab" --base "$at/org/esxi:8.0" --kickstart lab.cfg --insecure-skip-verify
-show esxi-img pull "$at/org/esxi:lab" --output lab.img --seed pulled.img --insecure-skip-verify
+show esxi-img push "$at/org/esxi:lab" --base "$at/org/esxi:8.0" --kickstart lab.cfg --base-key esxi.pub --sign --key esxi.key
+show esxi-img pull "$at/org/esxi:lab" --output lab.img --seed pulled.img --key esxi.pub
 
 tell "The registry is a folder of image layouts, which other tools read as well."
 kill "$registry"

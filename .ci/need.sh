@@ -23,11 +23,17 @@ need docker-registry docker-registry
 need skopeo skopeo
 need busybox busybox-static
 need python3 python3
+need unshare util-linux
 [ -f /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
 [ -d /usr/lib/grub/x86_64-efi ] || missing="$missing grub-efi-amd64-bin"
 
 if [ -n "$missing" ]; then
 	echo "e2e tests need these Debian packages:$missing" >&2
 	echo "install them: apt-get install --no-install-recommends$missing" >&2
+	exit 1
+fi
+# Sigstore's servers run where no other network is.
+if ! unshare --net --pid --fork true 2>/dev/null && ! unshare --map-root-user --net --pid --fork true 2>/dev/null; then
+	echo "e2e tests need network and process namespaces: be root, or allow users to make them (kernel.unprivileged_userns_clone=1)" >&2
 	exit 1
 fi
