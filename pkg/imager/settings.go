@@ -30,6 +30,8 @@ type HostOptions struct {
 	KernelOpts []string `json:"kernelopts,omitempty"`
 	// SerialConsole puts the installed host's console on the first serial port.
 	SerialConsole bool `json:"serial_console,omitempty"`
+	// Keep leaves our modules on the installed host's boot bank.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // InstallOptions say where to install; nil leaves it to the host's metadata and
@@ -45,9 +47,10 @@ type InstallOptions struct {
 type HostSettings struct {
 	Version int `json:"version"` // 1
 	// Disk and Partition are GUIDs of the image's GPT, by which the scripts
-	// find the disk that they were started from.
-	Disk      string `json:"disk"`
-	Partition string `json:"partition"`
+	// find the disk that they were started from; "" where they were not started
+	// from a disk image.
+	Disk      string `json:"disk,omitempty"`
+	Partition string `json:"partition,omitempty"`
 	// Metadata is "required" or "optional".
 	Metadata string `json:"metadata"`
 	HostOptions
@@ -107,7 +110,7 @@ func (o HostOptions) encode() []byte {
 
 // isZero says whether nothing is told.
 func (o HostOptions) isZero() bool {
-	return o.RootHash == "" && o.Install == (InstallOptions{}) && len(o.KernelOpts) == 0 && !o.SerialConsole
+	return o.RootHash == "" && o.Install == (InstallOptions{}) && len(o.KernelOpts) == 0 && !o.SerialConsole && !o.Keep
 }
 
 // ParseHostSettings reads what an image tells its hosts: SettingsPath's data.
@@ -129,11 +132,13 @@ func ParseHostSettings(data []byte) (HostSettings, error) {
 	return s, nil
 }
 
-// hostSettings are those of a planned image.
+// hostSettings are those of a planned image; without identifiers it is no disk.
 func hostSettings(ids identifiers, p Profile) HostSettings {
-	return HostSettings{
-		Version: 1, Disk: ids.disk.String(), Partition: ids.partition.String(), Metadata: p.metadata(), HostOptions: p.Host,
+	s := HostSettings{Version: 1, Metadata: p.metadata(), HostOptions: p.Host}
+	if ids != (identifiers{}) {
+		s.Disk, s.Partition = ids.disk.String(), ids.partition.String()
 	}
+	return s
 }
 
 // includeMissing is the rule of a finding that names a file of the host scripts

@@ -62,6 +62,7 @@ func TestHostSettings(t *testing.T) {
 		"overwrite":      host(imager.HostOptions{Install: imager.InstallOptions{OverwriteVMFS: &yes}}),
 		"host's option":  host(imager.HostOptions{KernelOpts: []string{"x=1"}}),
 		"serial console": host(imager.HostOptions{SerialConsole: true}),
+		"keep":           host(imager.HostOptions{Keep: true}),
 	}
 	seen := map[string]string{}
 	for name, p := range profiles {

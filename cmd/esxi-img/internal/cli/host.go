@@ -18,7 +18,7 @@ const maxPasswordFile = 4 << 10
 // loadHost reads and checks what an image is to tell its hosts.
 func loadHost(h option.Host) (imager.HostOptions, error) {
 	out := imager.HostOptions{
-		RootHash: imager.PasswordHash(h.RootPasswordHash), KernelOpts: h.HostKernelOpts, SerialConsole: h.SerialConsole,
+		RootHash: imager.PasswordHash(h.RootPasswordHash), KernelOpts: h.HostKernelOpts, SerialConsole: h.SerialConsole, Keep: h.Keep,
 		Install: imager.InstallOptions{OverwriteVMFS: h.OverwriteVMFS, OverwriteVSAN: h.OverwriteVSAN},
 	}
 	if h.RootPasswordFile != "" {
@@ -85,12 +85,13 @@ type hostResult struct {
 	OverwriteVSAN *bool               `json:"overwritevsan,omitempty"`
 	KernelOpts    []string            `json:"kernelopts,omitempty"`
 	SerialConsole bool                `json:"serialConsole"`
+	Keep          bool                `json:"keep"`
 }
 
 func newHostResult(o imager.HostOptions) hostResult {
 	return hostResult{
 		RootPassword: o.HasRootPassword(), InstallDisk: o.Install.Disk, OverwriteVMFS: o.Install.OverwriteVMFS, OverwriteVSAN: o.Install.OverwriteVSAN,
-		KernelOpts: o.KernelOpts, SerialConsole: o.SerialConsole,
+		KernelOpts: o.KernelOpts, SerialConsole: o.SerialConsole, Keep: o.Keep,
 	}
 }
 
@@ -113,5 +114,8 @@ func (r hostResult) addTo(f *display.Fields) {
 	f.Add("host kernelopt", strings.Join(r.KernelOpts, " "))
 	if r.SerialConsole {
 		f.Add("serial console", "of the installed host")
+	}
+	if r.Keep {
+		f.Add("host scripts", "stay on the host's boot bank")
 	}
 }

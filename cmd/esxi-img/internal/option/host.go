@@ -17,6 +17,7 @@ type Host struct {
 	OverwriteVSAN    *bool    `yaml:"overwritevsan"`
 	HostKernelOpts   []string `yaml:"hostKernelopts"`
 	SerialConsole    bool     `yaml:"serialConsole"`
+	Keep             bool     `yaml:"keep"`
 }
 
 // ErrTwoPasswords says that root's password was given twice.
@@ -44,6 +45,7 @@ func (h *hostFlags) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&h.overwriteVSAN, flagVSAN, false, "install also where vSAN has claimed the disk")
 	f.StringArrayVar(&h.HostKernelOpts, "host-kernelopt", nil, "a kernel `OPTION` of the installed host, NAME or NAME=VALUE; not under Secure Boot (repeatable)")
 	f.BoolVar(&h.SerialConsole, "serial-console", false, "console of the installed host on the first serial port; not under Secure Boot")
+	f.BoolVar(&h.Keep, "keep", false, "leave the host scripts on the installed host's boot bank when its first boot is done")
 }
 
 // resolveOnto puts what flags say on top of what the file says.
@@ -58,6 +60,7 @@ func (h *hostFlags) resolveOnto(f *pflag.FlagSet, file *Host) error {
 	override(f, flagVMFS, &file.OverwriteVMFS, &h.overwriteVMFS)
 	override(f, flagVSAN, &file.OverwriteVSAN, &h.overwriteVSAN)
 	override(f, "serial-console", &file.SerialConsole, h.SerialConsole)
+	override(f, "keep", &file.Keep, h.Keep)
 	file.HostKernelOpts = append(file.HostKernelOpts, h.HostKernelOpts...)
 	if file.RootPasswordHash != "" && file.RootPasswordFile != "" {
 		return fmt.Errorf("rootPasswordHash and rootPasswordFile: %w", ErrTwoPasswords)

@@ -88,14 +88,14 @@ func TestResolve(t *testing.T) {
 		"metadata":         {"metadata: required\n", nil, changed(func(p *option.Profile) { p.Metadata = "required" })},
 		"metadata by flag": {"metadata: required\n", []string{"--metadata", "optional"}, defaults},
 		"host file": {
-			"installDisk: smallest\noverwritevmfs: true\nhostKernelopts: [a=b]\nserialConsole: true\nrootPasswordFile: pw\n", nil,
+			"installDisk: smallest\noverwritevmfs: true\nhostKernelopts: [a=b]\nserialConsole: true\nkeep: true\nrootPasswordFile: pw\n", nil,
 			changed(func(p *option.Profile) {
-				p.InstallDisk, p.OverwriteVMFS, p.HostKernelOpts, p.SerialConsole, p.RootPasswordFile = "smallest", &yes, []string{"a=b"}, true, "pw"
+				p.InstallDisk, p.OverwriteVMFS, p.HostKernelOpts, p.SerialConsole, p.Keep, p.RootPasswordFile = "smallest", &yes, []string{"a=b"}, true, true, "pw"
 			}),
 		},
 		"host flags win": {
-			"installDisk: smallest\noverwritevmfs: true\nhostKernelopts: [a=b]\nserialConsole: true\nrootPasswordFile: pw\n",
-			[]string{"--install-disk", "image", "--overwritevmfs=false", "--overwritevsan", "--host-kernelopt", "c", "--serial-console=false", "--root-password-hash", "$6$x"},
+			"installDisk: smallest\noverwritevmfs: true\nhostKernelopts: [a=b]\nserialConsole: true\nkeep: true\nrootPasswordFile: pw\n",
+			[]string{"--keep=false", "--install-disk", "image", "--overwritevmfs=false", "--overwritevsan", "--host-kernelopt", "c", "--serial-console=false", "--root-password-hash", "$6$x"},
 			changed(func(p *option.Profile) {
 				p.InstallDisk, p.OverwriteVMFS, p.OverwriteVSAN, p.HostKernelOpts, p.RootPasswordHash = "image", &no, &yes, []string{"a=b", "c"}, "$6$x"
 			}),

@@ -49,6 +49,7 @@ def add(stage):
     """Whether the first boot will find what it needs. Refused or an OSError
     where the boot bank does not take it."""
     model, image = stage.model(), stage.image()
+    model.options["keep"] = model.options["keep"] or image.keep
     options = kernel_options(model, image)
     secure = stage.secure_boot()
     if secure != "off":

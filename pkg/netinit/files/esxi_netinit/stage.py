@@ -41,6 +41,7 @@ class Image(object):
         self.partition = lower(data.get("partition"))
         self.metadata_required = data.get("metadata") == "required"
         self.root_hash = data.get("root_hash")
+        self.keep = data.get("keep") is True
         # The same form and the same checks as a host's metadata.
         try:
             model = Model.from_dict({
