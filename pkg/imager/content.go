@@ -71,7 +71,7 @@ func InstallerHelper(ks []byte) ([]byte, error) {
 // KickstartModule returns the module that holds the kickstart and the settings
 // for the host scripts: a pure function of both.
 func KickstartModule(ks []byte, settings HostSettings) ([]byte, error) {
-	data, err := settings.encode()
+	data, err := settings.Encode()
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func kickstartModule(ks, settings []byte) ([]byte, error) {
 	})
 }
 
-// encode is the text of SettingsPath.
-func (s *HostSettings) encode() ([]byte, error) {
+// Encode is the text of SettingsPath.
+func (s *HostSettings) Encode() ([]byte, error) {
 	data, err := json.MarshalIndent(s, "", " ")
 	return append(data, '\n'), err
 }
@@ -190,7 +190,7 @@ func (c *content) finish(ids identifiers, p Profile) error {
 		}
 		settings := hostSettings(ids, p)
 		var err error
-		if c.settings, err = settings.encode(); err != nil {
+		if c.settings, err = settings.Encode(); err != nil {
 			return err
 		}
 		data, err := kickstartModule(c.kickstart, c.settings)

@@ -61,7 +61,7 @@ func New(img *iso.Image, p Profile) (*Image, error) {
 		return nil, err
 	}
 	// 3. The boot configuration that loads what was added.
-	cfgs, err := editBootCfgs(src, p, added)
+	cfgs, err := editBootCfgs(src, p, added, "ks=file:///"+KickstartPath)
 	if err != nil {
 		return nil, err
 	}
@@ -81,19 +81,17 @@ func New(img *iso.Image, p Profile) (*Image, error) {
 	if err := out.planDisk(img, files, ids, p); err != nil {
 		return nil, err
 	}
-	out.KernelOpt, out.KernelOpts = strings.Join(cfgs[1].cfg.KernelOpts(), " "), p.KernelOpts
-	for _, m := range added.modules {
-		out.Modules = append(out.Modules, strings.ToLower(m.Path))
-	}
+	out.describe(cfgs[1], added.modules, p)
 	out.Warnings = append(src.warnings, added.warnings...)
 	return out, nil
 }
 
-// editBootCfgs adds our kernel options and modules to both copies, and checks
-// that the boot loader still takes them.
-func editBootCfgs(src *source, p Profile, added *content) ([]bootFile, error) {
+// editBootCfgs adds our kernel options, with the one that names the kickstart,
+// and our modules to both copies, and checks that the boot loader still takes
+// them.
+func editBootCfgs(src *source, p Profile, added *content, ks string) ([]bootFile, error) {
 	for _, b := range src.bootCfgs {
-		if err := b.cfg.AddKernelOpt("ks=file:///" + KickstartPath); err != nil {
+		if err := b.cfg.AddKernelOpt(ks); err != nil {
 			return nil, &InputError{Input: b.path, Err: err}
 		}
 		for _, opt := range p.KernelOpts {

@@ -36,7 +36,10 @@ type Report struct {
 	Kickstart []byte
 	// Host is what the image tells its hosts, nil if it tells nothing. A hash
 	// of the root password is among it.
-	Host     *HostSettings
+	Host *HostSettings
+	// Record tells how the image was customised: RecordPath's data, nil if it
+	// was not.
+	Record   []byte
 	Warnings []Warning
 }
 
@@ -68,6 +71,8 @@ type FileReport struct {
 	Offset int64 // in the ISO or the disk; 0 for an empty file
 	Role   plan.Role
 	VIB    string // name and version of the owner, "" if none
+	// Content has the file's bytes as long as what was inspected is open.
+	Content io.ReaderAt
 }
 
 // BootReport is one copy of BOOT.CFG.
@@ -96,9 +101,12 @@ func InspectISO(img *iso.Image) (*Report, error) {
 		Size: img.Size(),
 	}
 	for _, f := range img.Files() {
-		r.Files = append(r.Files, FileReport{Path: f.Path, Size: f.Size, Offset: f.Offset})
+		r.Files = append(r.Files, FileReport{Path: f.Path, Size: f.Size, Offset: f.Offset, Content: f.ReaderAt()})
 	}
-	return r, r.fill(src)
+	if err := r.fill(src); err != nil {
+		return nil, err
+	}
+	return r, r.readCDKickstart(src)
 }
 
 // InspectDisk looks at a disk image of the given size. What is wrong with the
@@ -123,7 +131,7 @@ func InspectDisk(r io.ReaderAt, size int64) (*Report, error) {
 		if f.Size > 0 {
 			offset += d.PartitionStart
 		}
-		report.Files = append(report.Files, FileReport{Path: f.Path, Size: f.Size, Offset: offset})
+		report.Files = append(report.Files, FileReport{Path: f.Path, Size: f.Size, Offset: offset, Content: f.Content})
 	}
 	return report, report.fill(src)
 }
@@ -255,6 +263,8 @@ func (r *Report) readModule(files fs.FS, m *ModuleReport) error {
 			r.Kickstart = e.Data
 		case SettingsPath:
 			r.readSettings(m.Path, e.Data)
+		case RecordPath:
+			r.Record = e.Data
 		}
 	}
 	return nil

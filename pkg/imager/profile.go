@@ -23,6 +23,12 @@ const (
 	// module.
 	SettingsPath = "esxiimg/image.json"
 
+	// MetadataFolder is where the same module carries a host's metadata: files
+	// of a config drive or of NoCloud.
+	MetadataFolder = "esxiimg/metadata"
+	// RecordPath is where the same module tells how the image was customised.
+	RecordPath = "esxiimg/custom.json"
+
 	// MaxModule is the largest module file of a user's, in bytes.
 	MaxModule = 256 << 20
 )

@@ -1,0 +1,148 @@
+package disk
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/plan"
+	"github.com/esxi-img/esxi-img/pkg/progress"
+)
+
+// folderMark is a file that every folder for network boot has.
+const folderMark = "boot.cfg"
+
+// ErrForeignFolder says that a folder is not replaced, since it does not look
+// like one that WriteFolder wrote.
+var ErrForeignFolder = errors.New("is not a folder for network boot")
+
+// WriteFolder writes the plan's files as files of a folder: what lies around
+// them on a disk is not needed where a server hands them out. The folder
+// appears under its name complete and synced, or not at all. With Replace one
+// that is there is replaced if it looks like one that was written so. Errors
+// are those of WriteFile; the format is not looked at.
+func WriteFolder(ctx context.Context, path string, p *plan.Plan, opts WriteOptions) error {
+	var replace func(string) error
+	if opts.Replace {
+		replace = replaceable
+	}
+	out, err := outfile.CreateFolder(path, replace)
+	if err != nil {
+		return err
+	}
+	if err := writeFiles(ctx, out.Path, p, opts, "write "+filepath.Base(path)); err != nil {
+		return out.Discard(err)
+	}
+	if err := out.Commit(); err != nil {
+		return out.Discard(err)
+	}
+	return nil
+}
+
+// replaceable objects to a folder that holds anything else than what is served
+// for network boot: nobody's home is lost to a slip of the tongue.
+func replaceable(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	marked := false
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			return fmt.Errorf("%w: %s is in it", ErrForeignFolder, e.Name())
+		}
+		marked = marked || e.Name() == folderMark
+	}
+	if !marked {
+		return fmt.Errorf("%w: there is no %s in it", ErrForeignFolder, folderMark)
+	}
+	return nil
+}
+
+func writeFiles(ctx context.Context, dir string, p *plan.Plan, opts WriteOptions, phase string) error {
+	var total int64
+	for _, f := range p.Files {
+		total += f.Size
+	}
+	report := progress.Or(opts.Progress)
+	report.Start(phase, total)
+	defer report.Done()
+
+	workers := opts.Workers
+	if workers <= 0 {
+		workers = min(maxWorkers, runtime.GOMAXPROCS(0))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan *plan.File)
+	var wg sync.WaitGroup
+	for range min(workers, len(p.Files)) {
+		wg.Go(func() {
+			buf := make([]byte, bufferSize)
+			for f := range queue {
+				if err := writeOne(ctx, dir, f, buf, report); err != nil {
+					cancel(err)
+					return
+				}
+			}
+		})
+	}
+	feedFiles(ctx, queue, p.Files)
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func feedFiles(ctx context.Context, queue chan<- *plan.File, files []plan.File) {
+	defer close(queue)
+	for i := range files {
+		select {
+		case queue <- &files[i]:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// writeOne writes a file, checks it on the way, and syncs it.
+func writeOne(ctx context.Context, dir string, f *plan.File, buf []byte, report progress.Reporter) (err error) {
+	name, err := filepath.Localize(f.Path)
+	if err != nil {
+		return &plan.ReadError{Path: f.Path, Err: errors.New("can't be a file's name here")}
+	}
+	name = filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	sum := sha256.New()
+	for done := int64(0); done < f.Size; {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		b := buf[:min(int64(len(buf)), f.Size-done)]
+		if err := f.ReadContent(b, done); err != nil {
+			return err
+		}
+		sum.Write(b)
+		if _, err := out.Write(b); err != nil {
+			return err
+		}
+		report.Add(int64(len(b)))
+		startWriteback(out, done, int64(len(b)))
+		done += int64(len(b))
+	}
+	if err := f.Check(plan.Digest(sum.Sum(nil))); err != nil {
+		return err
+	}
+	return out.Sync()
+}
