@@ -1,0 +1,335 @@
+package customize
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/esxi-img/esxi-img/pkg/disk"
+	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/plan"
+	"github.com/esxi-img/esxi-img/pkg/progress"
+)
+
+const (
+	// compareSize is what is compared and written at once, in bytes: less than a
+	// file system's block gains nothing.
+	compareSize = 4096
+	// windowSize is how much is read at a time, in bytes.
+	windowSize = 1 << 20
+)
+
+var (
+	// ErrChanged says that an image was written to while it was read.
+	ErrChanged = errors.New("was changed while it was read")
+	// ErrInUse says that another process holds a lock on an image.
+	ErrInUse = errors.New("is in use by another process")
+)
+
+// WriteOptions say where a customised image goes.
+type WriteOptions struct {
+	// Output is the file; it may be the image itself, which then is replaced in
+	// one step. Replace allows any other file to be replaced.
+	Output  string
+	Replace bool
+	// Format is how the disk lies in Output.
+	Format disk.Format
+	// DryRun plans and compares, and writes nothing.
+	DryRun   bool
+	Progress progress.Reporter
+}
+
+// Written is a Result that was written. The files of the image in its plan can
+// be read no more.
+type Written struct {
+	*Result
+	// Source is what the image's digest turned out to be.
+	Source Source
+	// Differs is how many bytes are other ones than in the image.
+	Differs int64
+}
+
+// WriteFile customises the image in a file, which it closes: Windows does not
+// replace one that is open. The output appears under its name complete and
+// synced, or not at all. Where the file system can, it shares the blocks of the
+// image that stay the same. Errors are those of Open and Customize, of package
+// outfile, ErrInUse, and ErrChanged.
+func WriteFile(ctx context.Context, file *os.File, c Changes, opts WriteOptions) (_ *Written, err error) {
+	open := true
+	defer func() {
+		if open {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	before, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if inUse(file) {
+		return nil, fmt.Errorf("%s: %w", file.Name(), ErrInUse)
+	}
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	img, err := Open(file, size)
+	if err != nil {
+		return nil, err
+	}
+	// 1. What cannot be is told of before any work.
+	w := &writing{file: file, image: img, opts: opts, source: Source{Name: filepath.Base(file.Name()), Digest: digestText(nil), Size: size}}
+	if _, err := img.Customize(c, w.source); err != nil {
+		return nil, err
+	}
+	// 2. The image's digest, and meanwhile a copy of it.
+	out, err := w.create(before)
+	if err != nil {
+		return nil, err
+	}
+	done, err := w.write(ctx, out, c)
+	if err == nil {
+		err = unchanged(file, before)
+	}
+	if out == nil {
+		return done, err
+	}
+	open = false
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = out.Commit()
+	}
+	if err != nil {
+		return nil, out.Discard(err)
+	}
+	return done, nil
+}
+
+// unchanged says whether a file is as it was, by size and time.
+func unchanged(file *os.File, before os.FileInfo) error {
+	now, err := os.Stat(file.Name())
+	if err != nil {
+		return err
+	}
+	if now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime()) || !os.SameFile(now, before) {
+		return fmt.Errorf("%s: %w", file.Name(), ErrChanged)
+	}
+	return nil
+}
+
+// writing is one way from an image to another.
+type writing struct {
+	file   *os.File
+	image  *Image
+	opts   WriteOptions
+	source Source
+}
+
+// create begins the output; nil for a dry run.
+func (w *writing) create(source os.FileInfo) (*outfile.File, error) {
+	if w.opts.DryRun {
+		return nil, nil //nolint:nilnil // nothing is written
+	}
+	replace := w.opts.Replace
+	if old, err := os.Stat(w.opts.Output); err == nil && os.SameFile(old, source) {
+		replace = true
+	}
+	out, err := outfile.Create(w.opts.Output, replace)
+	if err != nil {
+		return nil, err
+	}
+	// A private image stays private.
+	if err := out.Chmod(source.Mode().Perm()); err != nil {
+		return nil, out.Discard(err)
+	}
+	return out, nil
+}
+
+func (w *writing) raw() bool { return w.opts.Format == "" || w.opts.Format == disk.Raw }
+
+func (w *writing) write(ctx context.Context, out *outfile.File, c Changes) (*Written, error) {
+	if err := w.copyAndDigest(ctx, out); err != nil {
+		return nil, err
+	}
+	// 3. The plan, with the digest in the record.
+	r, err := w.image.Customize(c, w.source)
+	if err != nil {
+		return nil, err
+	}
+	// 4. What is different.
+	done := &Written{Result: r, Source: w.source}
+	if out == nil || !w.raw() {
+		done.Differs, err = update(ctx, w.file, nil, r)
+	} else {
+		done.Differs, err = update(ctx, out.File, out.File, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if out != nil && !w.raw() {
+		err = disk.CopyFile(ctx, out.File, w.file, r.Plan, disk.WriteOptions{Format: w.opts.Format, Progress: w.opts.Progress}, w.phase())
+	}
+	return done, err
+}
+
+func (w *writing) phase() string { return "write " + filepath.Base(w.opts.Output) }
+
+// copyAndDigest makes a raw output the image as it is, and finds its digest.
+func (w *writing) copyAndDigest(ctx context.Context, out *outfile.File) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	var hashErr, copyErr error
+	sum := sha256.New()
+	wg.Go(func() {
+		if hashErr = readAll(ctx, sum, w.file, w.source.Size); hashErr != nil {
+			cancel()
+		}
+	})
+	if out != nil && w.raw() {
+		if copyErr = w.copy(ctx, out); copyErr != nil {
+			cancel()
+		}
+	}
+	wg.Wait()
+	if copyErr != nil && !errors.Is(copyErr, context.Canceled) {
+		return copyErr
+	}
+	if err := errors.Join(hashErr, copyErr); err != nil {
+		return err
+	}
+	w.source.Digest = digestText(sum.Sum(nil))
+	return nil
+}
+
+func (w *writing) copy(ctx context.Context, out *outfile.File) error {
+	p, err := w.image.Plan()
+	if err != nil {
+		return err
+	}
+	return disk.CopyFile(ctx, out.File, w.file, p, disk.WriteOptions{Progress: w.opts.Progress}, w.phase())
+}
+
+func digestText(sum []byte) string {
+	if sum == nil {
+		return "sha256:" + strings.Repeat("0", 2*sha256.Size)
+	}
+	return fmt.Sprintf("sha256:%x", sum)
+}
+
+// readAll hands the first size bytes of a file to w.
+func readAll(ctx context.Context, w io.Writer, r io.ReaderAt, size int64) error {
+	buf := make([]byte, windowSize)
+	for at := int64(0); at < size; at += windowSize {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b := buf[:min(windowSize, size-at)]
+		if n, err := r.ReadAt(b, at); n < len(b) {
+			return &plan.ReadError{Path: "the image", Err: short(err)}
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// short is a read that ended early.
+func short(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// update compares a disk with a plan, returns how many bytes differ, and with to
+// writes those. What has to be where the image had it is not read: the disk is
+// the image, or a copy of it.
+func update(ctx context.Context, have *os.File, to *os.File, r *Result) (int64, error) {
+	u := &updater{have: have, to: to, want: make([]byte, windowSize), is: make([]byte, windowSize)}
+	if to != nil {
+		if err := to.Truncate(r.Plan.Size); err != nil {
+			return 0, err
+		}
+	}
+	for _, e := range r.Plan.Extents {
+		if e.Kind == plan.Content && e.FileOffset == 0 {
+			f := &r.Plan.Files[e.File]
+			if at, ok := r.offsets[f.Path]; ok && at == e.Offset && e.Length == f.Size {
+				continue
+			}
+		}
+		if err := u.compare(ctx, r.Plan, e); err != nil {
+			return u.differs, err
+		}
+	}
+	return u.differs, nil
+}
+
+type updater struct {
+	have, to *os.File
+	want, is []byte
+	differs  int64
+}
+
+func (u *updater) compare(ctx context.Context, p *plan.Plan, e plan.Extent) error {
+	for at := e.Offset; at < e.End(); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Up to a multiple, so that blocks are those of the file system.
+		end := min((at/windowSize+1)*windowSize, e.End())
+		want, is := u.want[:end-at], u.is[:end-at]
+		if n, err := p.ReadAt(want, at); n < len(want) {
+			return short(err)
+		}
+		// Behind the end of a smaller disk there are zeros.
+		n, err := u.have.ReadAt(is, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		clear(is[n:])
+		if err := u.put(want, is, at); err != nil {
+			return err
+		}
+		at = end
+	}
+	return nil
+}
+
+// put writes the blocks that differ, neighbours at once.
+func (u *updater) put(want, is []byte, at int64) error {
+	for from := 0; from < len(want); {
+		to := from + blockLength(at+int64(from), len(want)-from)
+		if bytes.Equal(want[from:to], is[from:to]) {
+			from = to
+			continue
+		}
+		for to < len(want) {
+			next := to + blockLength(at+int64(to), len(want)-to)
+			if bytes.Equal(want[to:next], is[to:next]) {
+				break
+			}
+			to = next
+		}
+		u.differs += int64(to - from)
+		if u.to != nil {
+			if _, err := u.to.WriteAt(want[from:to], at+int64(from)); err != nil {
+				return err
+			}
+		}
+		from = to
+	}
+	return nil
+}
+
+// blockLength is how much of a block is left from at on.
+func blockLength(at int64, left int) int {
+	return min(compareSize-int(at%compareSize), left)
+}
