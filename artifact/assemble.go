@@ -114,8 +114,13 @@ func (e *PlanError) Unwrap() error { return e.Err }
 
 // newGoal plans an image for a target. The kickstart was checked.
 func newGoal(img *Image, text []byte, want demand) (*goal, error) {
+	return newCustomGoal(img, text, want, nil)
+}
+
+// newCustomGoal is newGoal for another disk than the image's own, nil for that.
+func newCustomGoal(img *Image, text []byte, want demand, custom *custom) (*goal, error) {
 	c := img.Config
-	a := &assembly{config: c, byFile: map[int][]Piece{}}
+	a := &assembly{config: c, byFile: map[int][]Piece{}, custom: custom}
 	for _, p := range c.Pieces() {
 		if p.File >= 0 {
 			a.byFile[p.File] = append(a.byFile[p.File], p)
@@ -127,7 +132,7 @@ func newGoal(img *Image, text []byte, want demand) (*goal, error) {
 	}
 	a.layout, a.partition = c.Layout(), c.Disk.PartitionOffset
 	g := &goal{size: c.Disk.Size, image: true}
-	if want.sectorSize != 0 && want.sectorSize != c.Disk.SectorSize || want.uniqueIDs {
+	if want.sectorSize != 0 && want.sectorSize != c.Disk.SectorSize || want.uniqueIDs || custom != nil {
 		err = a.planAgain(g, text, want)
 	} else {
 		err = a.take(g)
@@ -151,6 +156,7 @@ type assembly struct {
 	partition int64
 	tar       []byte // of the kickstart
 	byFile    map[int][]Piece
+	custom    *custom // nil for none
 }
 
 // take makes the goal the image as it is.
@@ -252,13 +258,21 @@ func (a *assembly) planAgain(g *goal, text []byte, want demand) error {
 	if err != nil {
 		return err
 	}
+	add := a.addFile
+	if a.custom != nil {
+		if p, err = a.customize(p); err != nil {
+			return err
+		}
+		g.changed = append(g.changed, "customised")
+		add = func(g *goal, e plan.Extent) error { return a.addCustom(g, p, e) }
+	}
 	g.size = p.Size
 	for _, e := range p.Extents {
 		switch e.Kind {
 		case plan.Literal:
 			g.addOwn(e.Offset, e.Data, -1)
 		case plan.Content:
-			if err := a.addFile(g, e); err != nil {
+			if err := add(g, e); err != nil {
 				return err
 			}
 		}
@@ -318,10 +332,14 @@ func withIDs(settings string, diskGUID, partitionGUID uuid.UUID, ids [2]uuid.UUI
 // plan lays the files out as the layout says, on a volume of the same size if
 // that serves.
 func (a *assembly) plan() (*plan.Plan, error) {
-	files := a.config.PlanFiles(noContent)
+	content, tar := noContent, io.ReaderAt(bytes.NewReader(a.tar))
+	if a.custom != nil {
+		content, tar = a.custom.content, a.custom.kickstart(a.tar)
+	}
+	files := a.config.PlanFiles(content)
 	for i := range files {
 		if f := &files[i]; f.Role == plan.RoleKickstart {
-			f.Size, f.Content = int64(len(a.tar)), bytes.NewReader(a.tar)
+			f.Size, f.Content = int64(len(a.tar)), tar
 		}
 	}
 	p, layout, _, err := a.layout.Plan(files, a.config.Directories)

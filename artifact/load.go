@@ -81,13 +81,7 @@ func (img *Image) loadIndex(ctx context.Context, from Fetcher, d ocispec.Descrip
 	if len(x.Manifests) > MaxIndexEntries {
 		return malformed("index", "%d manifests are over the limit of %d", len(x.Manifests), MaxIndexEntries)
 	}
-	var found []ocispec.Descriptor
-	for _, m := range x.Manifests {
-		if m.ArtifactType == TypeImage || m.ArtifactType == TypeVariant ||
-			m.ArtifactType == "" && m.Annotations[AnnotationDiskType] == DiskTypeImage {
-			found = append(found, m)
-		}
-	}
+	found := imageEntries(&x)
 	if len(found) == 0 {
 		return malformed("index", "none of its %d manifests is an image's: %w", len(x.Manifests), ErrNotImage)
 	}

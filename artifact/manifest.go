@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -74,12 +75,16 @@ func diskManifest(c *Config, disk ocispec.Descriptor, diskType string) (blob, er
 
 // index makes the index of an image's manifests.
 func index(c *Config, entries ...ocispec.Descriptor) (blob, error) {
+	a := annotations(c)
+	if c.Base != nil {
+		a[ocispec.AnnotationBaseImageDigest] = string(cmp.Or(c.Base.Index, c.Base.Manifest))
+	}
 	return encode(ocispec.MediaTypeImageIndex, ocispec.Index{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageIndex,
 		ArtifactType: TypeIndex,
 		Manifests:    entries,
-		Annotations:  annotations(c),
+		Annotations:  a,
 	})
 }
 

@@ -36,6 +36,8 @@ type PullOptions struct {
 	CacheLimit int64
 	// UniqueIDs gives the disk identifiers of its own.
 	UniqueIDs bool
+	// Customize makes the disk another one, nil leaves it as it is.
+	Customize Customize
 	// ExpectBuild is the build that the image has to install, "" for any.
 	ExpectBuild string
 	// Check reads the target again when it is written.
@@ -106,8 +108,8 @@ type Destination interface {
 
 // Pull brings an image's disk to a file or a device. docs/pull.md tells
 // the steps. Errors are *VerificationError, *FormatError,
-// *ContentError, *ExpectationError, *PlanError, *SeedError, *TargetError,
-// *CheckError, and those of packages registry and outfile.
+// *ContentError, *ExpectationError, *PlanError, *CustomizeError, *SeedError,
+// *TargetError, *CheckError, and those of packages registry and outfile.
 func Pull(ctx context.Context, from *registry.Repository, reference string, to Destination, opts PullOptions) (*Pulled, error) {
 	// 1. to 3. The name, the verification, the manifests.
 	o, err := open(ctx, from, reference, opts)
@@ -117,7 +119,7 @@ func Pull(ctx context.Context, from *registry.Repository, reference string, to D
 	// 4. The disk, planned for the target.
 	want := to.demand()
 	want.uniqueIDs = opts.UniqueIDs
-	g, err := newGoal(o.image, o.kickstart, want)
+	g, err := newCustomGoal(o.image, o.kickstart, want, newCustom(ctx, from, o, opts.Customize))
 	if err != nil {
 		return nil, err
 	}

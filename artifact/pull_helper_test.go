@@ -27,18 +27,18 @@ import (
 // large is a medium with content of more than one piece.
 var large = sync.OnceValue(func() []byte { return largeWith(2) })
 
-// largeWith is the large medium with other firmware.
-func largeWith(firmware byte) []byte {
+// largeWith is the large medium with other firmware, and more.
+func largeWith(firmware byte, more ...esxitest.Option) []byte {
 	noise := func(seed byte, size int) []byte {
 		b := make([]byte, size)
 		_, _ = rand.NewChaCha8([32]byte{seed}).Read(b) // never fails
 		return b
 	}
-	return esxitest.Bytes(
+	return esxitest.Bytes(append([]esxitest.Option{
 		esxitest.Add("DRIVERS.BIN", noise(1, 7<<20+4711)),
 		esxitest.Add("FIRMWARE.BIN", noise(firmware, firmwareSize)),
 		esxitest.Add("TOOLS.BIN", noise(3, firmwareSize)), // of the same size
-	)
+	}, more...)...)
 }
 
 // firmwareSize is three pieces.
