@@ -227,6 +227,7 @@ func (w *world) keyCommands(t *testing.T) {
 	w.mustRun(t, env, "push", ref, "--layout", layout.Dir(), "--allow-secrets", "--sign", "--key", prefix+".key")
 	args := []string{"--key", prefix + ".pub", "--insecure-ignore-tlog"}
 	w.verifyAll(t, "cli/key", args)
+	w.mustCosign(t, with("verify-attestation", args, "--type", "spdxjson", ref)...)
 	w.mustRun(t, nil, "verify", "--key", prefix+".pub", ref)
 	w.mustRefuse(t, "another key", "verify", "--key", newKeys(t).public, ref)
 
