@@ -216,6 +216,12 @@ func (a *app) showAttested(ref registry.Reference, d digest.Digest, statements [
 	var f display.Fields
 	f.Add("attested", ref.WithDigest(d).String())
 	f.Add("by", signerText(&results[0].Signer))
+	addAttestations(&f, results)
+	return f.Write(a.Stdout)
+}
+
+// addAttestations shows what was attached to what, of each type.
+func addAttestations(f *display.Fields, results []attestationResult) {
 	for i, r := range results {
 		if i == 0 || r.PredicateType != results[i-1].PredicateType {
 			f.Add("type", r.PredicateType)
@@ -229,5 +235,4 @@ func (a *app) showAttested(ref registry.Reference, d digest.Digest, statements [
 		}
 		f.Add("  "+r.Role, text)
 	}
-	return f.Write(a.Stdout)
 }

@@ -57,11 +57,22 @@ the kind (streamOptimized) that vSphere, govc and ovftool import. Such files
 leave out what is zero; their content is not compressed, for an installer's is
 already.
 
+With --format iso it is the installer's ISO again, with a kickstart on it: for
+servers that are started from a CD, such as Redfish virtual media. It boots as
+the ISO does. The host scripts are in the kickstart, so no module is added that
+Secure Boot may not tolerate.
+
+With --format netboot it is a folder for HTTP or PXE boot: mboot.efi, boot.cfg,
+and what that names. Without --prefix the boot loader looks for the files where
+boot.cfg is, which does for UEFI.
+
 ` + exitCodeHelp,
 		Example: `  esxi-img build esxi.iso && esxi-img push registry.example/esxi:8.0
   esxi-img build --output esxi.img VMware-VMvisor-Installer-8.0U2-22380479.x86_64.iso
   esxi-img build -o esxi.img --kickstart my.cfg --firstboot 50-agent.sh esxi.iso
   esxi-img build -o esxi.vmdk --format vmdk esxi.iso
+  esxi-img build -o unattended.iso --format iso --install-disk smallest esxi.iso
+  esxi-img build -o /srv/http/esxi --format netboot --prefix http://boot.example/esxi esxi.iso
   esxi-img build -o esxi.img --root-password-file <(pass show esxi) --install-disk smallest esxi.iso
   esxi-img build -o esxi.img --kernelopt allowLegacyCPU=true --sector-size 4096 esxi.iso`,
 		Args: maxArgs(1),
@@ -80,7 +91,10 @@ already.
 
 // build is the whole way from a profile to a written image.
 func (a *app) build(ctx context.Context, p option.Profile, args []string, force bool) error {
-	if err := checkFormat(p); err != nil {
+	if isMedia(p.Format) {
+		return a.buildMedia(ctx, p, args, force)
+	}
+	if err := checkFormat(p, "use raw, qcow2, vmdk, iso or netboot"); err != nil {
 		return err
 	}
 	to, err := outputsOf(p, force)
@@ -199,9 +213,12 @@ func named(isoPath string, err error) error {
 	return err
 }
 
-func checkFormat(p option.Profile) error {
+func checkFormat(p option.Profile, advice string) error {
 	if !slices.Contains(disk.Formats(), disk.Format(p.Format)) {
-		return usagef("use raw, qcow2 or vmdk", "--format %s is not a disk format", p.Format)
+		return usagef(advice, "--format %s is not a disk format", p.Format)
+	}
+	if p.Prefix != "" {
+		return usagef("add --format netboot, or leave it out", "--prefix: a disk has no boot.cfg that is served")
 	}
 	if p.Output == "" && p.Format != string(disk.Raw) {
 		return usagef("add --output FILE; or push with --qcow2", "--format %s: a layout holds the disk raw", p.Format)
@@ -209,6 +226,10 @@ func checkFormat(p option.Profile) error {
 	if p.SectorSize != 512 && p.SectorSize != 4096 {
 		return usagef("use 512, or 4096 for a 4K-native disk", "--sector-size %d is not a sector size", p.SectorSize)
 	}
+	return checkMetadata(p)
+}
+
+func checkMetadata(p option.Profile) error {
 	if p.Metadata != "required" && p.Metadata != "optional" {
 		return usagef("use required or optional", "--metadata %s: not known", p.Metadata)
 	}

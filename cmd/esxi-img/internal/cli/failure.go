@@ -9,6 +9,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
+	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
 	"github.com/esxi-img/esxi-img/pkg/plan"
@@ -76,6 +77,8 @@ func classify(ctx context.Context, err error) *failure {
 		return &failure{exitInput, err, "the ISO is damaged or cut short: compare its size and SHA-256 with the vendor's"}
 	case errors.Is(err, outfile.ErrExists):
 		return &failure{exitIO, err, "choose another --output, or --force to replace it"}
+	case errors.Is(err, disk.ErrForeignFolder):
+		return &failure{exitIO, err, "choose another --output, or remove it yourself"}
 	case errors.As(err, &path):
 		return &failure{exitIO, err, adviceForPath(path)}
 	default:

@@ -7,6 +7,7 @@ import (
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/blockdev"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
 // exitVerification is the exit code where nobody vouches for an image.
@@ -28,8 +29,11 @@ func artifactFailure(err error) *failure {
 		tag          *artifact.TagMoveError
 		variant      *artifact.VariantError
 		format       *artifact.FormatError
+		custom       *artifact.CustomizeError
 	)
 	switch {
+	case errors.As(err, &custom) && errors.Is(err, registry.ErrRangeIgnored):
+		return &failure{exitRegistry, err, "pull the image as it is, and then use \"esxi-img customize\""}
 	case errors.As(err, &verification):
 		return &failure{exitVerification, err, "do not use the image, unless you know where it comes from"}
 	case errors.As(err, &content):

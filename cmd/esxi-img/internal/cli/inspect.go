@@ -16,7 +16,7 @@ import (
 
 // listings are what inspect prints in full when asked to.
 type listings struct {
-	files, vibs, kickstart bool
+	files, vibs, kickstart, sbom bool
 }
 
 func newInspect(a *app) *cobra.Command {
@@ -31,6 +31,9 @@ installer ISO, of a disk image, or of an image in a registry (REF), a layout
 refers to them. Nothing is written, nothing but digests is verified, and of an
 image in a registry some kilobytes are fetched.
 
+With --sbom it prints the SPDX document that is attached to an image in a
+registry, a layout or an archive, else one that it makes of the image.
+
 What is there as a file is taken for one; a REF begins with a host name that has
 a dot or a port, or is localhost.
 
@@ -40,15 +43,22 @@ a dot or a port, or is localhost.
   esxi-img inspect --kickstart esxi.img > KS.CFG
   esxi-img inspect --json esxi.img
   esxi-img inspect registry.example/esxi:8.0
+  esxi-img inspect --sbom registry.example/esxi:8.0 > esxi.spdx.json
   esxi-img inspect oci:esxi-img.oci`,
 		Args: exactArgs("FILE or REF"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if show.kickstart && (show.files || show.vibs) {
 				return usagef("leave out --files and --vibs", "--kickstart prints the kickstart and nothing else")
 			}
+			if show.sbom && (show.files || show.vibs || show.kickstart) {
+				return usagef("leave out the other", "--sbom prints the SBOM and nothing else")
+			}
 			ref, ok, err := imageReference(args[0])
 			if err != nil {
 				return err
+			}
+			if !ok && show.sbom {
+				return usagef("build it into a layout, and name that: oci:DIR", "--sbom: %s is no image with a manifest, of which an SBOM could be made", args[0])
 			}
 			if !ok {
 				return a.inspect(args[0], show)
@@ -57,6 +67,9 @@ a dot or a port, or is localhost.
 			if err != nil {
 				return err
 			}
+			if show.sbom {
+				return a.showSBOM(c.Context(), ref, opts)
+			}
 			return a.inspectImage(c.Context(), ref, show, opts)
 		},
 	}
@@ -64,6 +77,7 @@ a dot or a port, or is localhost.
 	f.BoolVar(&show.files, "files", false, "list the files")
 	f.BoolVar(&show.vibs, "vibs", false, "list the VIBs")
 	f.BoolVar(&show.kickstart, "kickstart", false, "print the kickstart and nothing else")
+	f.BoolVar(&show.sbom, "sbom", false, "print the SBOM (SPDX 2.3, JSON) and nothing else")
 	flags.AddFlags(f)
 	flags.AddMirrorFlag(f)
 	return cmd
@@ -163,6 +177,7 @@ func summary(name string, r *imager.Report) display.Fields {
 		f.Add("metadata", r.Host.Metadata)
 		newHostResult(r.Host.HostOptions).addTo(&f)
 	}
+	addRecord(&f, r.Record)
 	if r.Kickstart != nil {
 		f.Addf("kickstart", "%s, see --kickstart", display.Bytes(int64(len(r.Kickstart))))
 	}

@@ -101,7 +101,7 @@ func buildImage(t *testing.T) image {
 }
 
 // emptyLiar is an empty registry behind a Liar.
-func emptyLiar(t *testing.T) *registrytest.Liar {
+func emptyLiar(t testing.TB) *registrytest.Liar {
 	t.Helper()
 	s, err := server.New(t.TempDir(), server.Options{})
 	if err != nil {

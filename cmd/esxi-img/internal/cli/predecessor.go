@@ -40,7 +40,7 @@ name. A helper tarball of that tool's carries its own kickstart, which is used.
 func (a *app) genImg(c *cobra.Command, isoPath string, p option.Profile, helper string) error {
 	d := option.Defaults()
 	p.SectorSize, p.Headroom, p.Metadata, p.VerifyPayloads = d.SectorSize, d.Headroom, d.Metadata, true
-	if err := checkFormat(p); err != nil {
+	if err := checkFormat(p, "use raw, qcow2 or vmdk"); err != nil {
 		return err
 	}
 	profile, err := loadProfile(p)

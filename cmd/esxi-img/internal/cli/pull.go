@@ -12,6 +12,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/blockdev"
+	"github.com/esxi-img/esxi-img/pkg/customize"
 	"github.com/esxi-img/esxi-img/pkg/progress"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
@@ -27,6 +28,10 @@ type pullFlags struct {
 	wwn      string
 	progress string
 	pull     artifact.PullOptions
+	custom   option.CustomizeFlags
+	changed  string // one of custom's flags, "" for none
+	// customized is what became of them.
+	customized *customize.Result
 }
 
 func newPull(a *app) *cobra.Command {
@@ -53,6 +58,9 @@ last: a pull that stops half-way leaves a disk that does not boot. For sectors
 of another size the disk is planned again, and the partition tables go to the
 ends of a larger one.
 
+The image is customised on the way, as "esxi-img customize" does it, with
+--kickstart, --hostname, --config-drive and the like.
+
 ` + exitCodeHelp,
 		Example: `  esxi-img pull registry.example/esxi:8.0 -o esxi.img --key esxi.pub
   esxi-img pull registry.example/esxi:8.0 -o esxi.img --seed VMware-VMvisor-Installer-8.0U2.iso \
@@ -65,6 +73,11 @@ ends of a larger one.
 			opts, err := a.registryOptions(&flags.registry, c.Flags())
 			if err != nil {
 				return err
+			}
+			if flags.changed = flags.custom.Given(c.Flags()); flags.changed != "" {
+				if err := flags.loadCustom(c.Flags(), args[0]); err != nil {
+					return err
+				}
 			}
 			return a.pull(c.Context(), args[0], &flags, opts)
 		},
@@ -81,6 +94,7 @@ ends of a larger one.
 	f.StringVar(&flags.serial, "expect-serial", "", "refuse a device whose serial number is not `S`")
 	f.StringVar(&flags.wwn, "expect-wwn", "", "refuse a device whose world wide name is not `S`")
 	f.StringVar(&flags.progress, "progress", "auto", "show progress as `FORMAT`: auto, or json (lines on standard error)")
+	flags.custom.AddFlags(f)
 	flags.verify.AddFlags(f)
 	flags.registry.AddFlags(f)
 	flags.registry.AddMirrorFlag(f)
@@ -94,6 +108,9 @@ func (f *pullFlags) check(ref string) error {
 	case artifact.PartModule, artifact.PartKickstart:
 		if f.pull.UniqueIDs || f.pull.Check || len(f.pull.Seeds) > 0 {
 			return usagef("leave --only out", "--only %s: --unique-ids, --check and --seed are for disks", f.only)
+		}
+		if f.changed != "" {
+			return usagef("leave --only out", "--only %s: --%s customises a disk", f.only, f.changed)
 		}
 	default:
 		return usagef("use disk, module or kickstart", "--only %s: there is no such part", f.only)
@@ -152,6 +169,12 @@ func (a *app) pull(ctx context.Context, refText string, flags *pullFlags, opts r
 	for _, n := range result.Notes {
 		status.Warn("%s", n)
 	}
+	if done := flags.customized; done != nil {
+		result.Customized = done.Step().Edits
+		for _, w := range done.Warnings {
+			status.Warn("%s", w)
+		}
+	}
 	return a.showPull(result)
 }
 
@@ -198,7 +221,8 @@ type pullResult struct {
 	Device  *deviceResult `json:"device,omitempty"`
 	Release releaseResult `json:"release"`
 	*artifact.Pulled
-	Seconds float64 `json:"seconds"`
+	Customized []customize.Edit `json:"customised,omitempty"`
+	Seconds    float64          `json:"seconds"`
 }
 
 // deviceResult is the device that was written to.
@@ -240,6 +264,9 @@ func (a *app) showPull(r pullResult) error {
 	f.Add("verified", vouchedText(r.Verification))
 	f.Addf("fetched", "%s; reused %s, generated %s", display.Bytes(r.Fetched), display.Bytes(r.Reused), display.Bytes(r.Generated))
 	f.Add("changed", strings.Join(r.Changed, "; "))
+	for _, e := range r.Customized {
+		f.Add("change", e.String())
+	}
 	written := display.Bytes(r.Written) + " written"
 	if r.Written == 0 {
 		written = "nothing written, all of it was at hand"

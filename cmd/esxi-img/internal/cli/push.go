@@ -29,6 +29,7 @@ type pushFlags struct {
 	force    bool
 	secrets  bool
 	signs    bool
+	sbom     bool
 }
 
 // kickstartFlags make up a variant's kickstart.
@@ -60,7 +61,9 @@ With --base and --kickstart it pushes a variant: an image that is another one
 with another kickstart. Only some kilobytes are sent; the disk stays the base's.
 
 With --sign it signs what it pushed, as "esxi-img sign" does, with the same flags:
-the index, and each manifest in it. No tag is set before that is done.
+the index, and each manifest in it. With them it attests which VIBs and files the
+image has, as "esxi-img attest --sbom" does, unless told not to by --sbom=false.
+No tag is set before that is done.
 
 ` + exitCodeHelp,
 		Example: `  esxi-img build esxi.iso && esxi-img push registry.example/esxi:8.0
@@ -76,6 +79,9 @@ the index, and each manifest in it. No tag is set before that is done.
 			}
 			if name := flags.sign.Given(); name != "" && !flags.signs {
 				return usagef("add --sign", "--%s: push signs with --sign only", name)
+			}
+			if c.Flags().Changed("sbom") && flags.sbom && !flags.signs {
+				return usagef("add --sign", "--sbom: nobody would vouch for it")
 			}
 			if flags.base != "" {
 				if flags.qcow2 {
@@ -98,6 +104,7 @@ the index, and each manifest in it. No tag is set before that is done.
 	f.BoolVarP(&flags.force, "force", "f", false, "move the tag if it names another image")
 	f.BoolVar(&flags.secrets, "allow-secrets", false, "push a kickstart with secrets in plain text")
 	f.BoolVar(&flags.signs, "sign", false, "sign what was pushed")
+	f.BoolVar(&flags.sbom, "sbom", true, "with --sign, attest which VIBs and files the image has (SPDX 2.3)")
 	flags.sign.AddFlags(f)
 	flags.profile.AddKickstartFlags(f)
 	flags.verify.AddBaseFlags(f)
@@ -241,27 +248,58 @@ func openLayoutRef(ctx context.Context, text string) (*registry.Repository, erro
 }
 
 // pushSigner returns who signs what is pushed, nil for nobody.
-func (a *app) pushSigner(ctx context.Context, ref registry.Reference, flags *pushFlags) (*signing.Signer, error) {
+func (a *app) pushSigner(ctx context.Context, ref registry.Reference, flags *pushFlags) (*pushSigner, error) {
 	if !flags.signs {
 		return nil, nil
 	}
 	if err := notArchive(ref); err != nil {
 		return nil, err
 	}
-	return a.signer(ctx, &flags.sign)
-}
-
-// signPushed signs what was pushed and no tag names yet.
-func (a *app) signPushed(ctx context.Context, signer *signing.Signer, to *registry.Repository, d ocispec.Descriptor) ([]signing.Signed, error) {
-	repository, err := claimedRepository(to.Reference(), "")
+	s, err := a.signer(ctx, &flags.sign)
 	if err != nil {
 		return nil, err
+	}
+	return &pushSigner{signer: s, sbom: flags.sbom}, nil
+}
+
+// pushSigner signs what is pushed, and keeps what it made.
+type pushSigner struct {
+	signer *signing.Signer
+	sbom   bool
+	// signatures and attestations are of the same subjects, in that order.
+	signatures   []signing.Signed
+	attestations []signing.Signed
+}
+
+// signPushed signs what was pushed and no tag names yet: all of it before any of
+// it is attached.
+func (a *app) signPushed(ctx context.Context, s *pushSigner, to *registry.Repository, d ocispec.Descriptor) error {
+	repository, err := claimedRepository(to.Reference(), "")
+	if err != nil {
+		return err
 	}
 	subjects, err := signing.FindSubjects(ctx, to, d, repository)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return a.signSubjects(ctx, signer, to, subjects)
+	signatures := len(subjects.Statements)
+	if s.sbom {
+		text, err := signing.SBOM(subjects.Image.Config, a.Build.Version)
+		if err != nil {
+			return err
+		}
+		more, err := subjects.Attestations(signing.PredicateSPDX, text)
+		if err != nil {
+			return err
+		}
+		subjects.Statements = append(subjects.Statements, more...)
+	}
+	signed, err := a.signSubjects(ctx, s.signer, to, subjects)
+	if err != nil {
+		return err
+	}
+	s.signatures, s.attestations = signed[:signatures], signed[signatures:]
+	return nil
 }
 
 // hold keeps others from removing blobs of a layout while it is used.
@@ -273,7 +311,7 @@ func hold(ctx context.Context, r *registry.Repository) (release func() error, er
 }
 
 // pushTo opens what is pushed to, pushes, signs, and shows what was done.
-func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.Options, signer *signing.Signer, o artifact.PushOptions,
+func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.Options, signer *pushSigner, o artifact.PushOptions,
 	push func(*registry.Repository, artifact.PushOptions) (*artifact.Pushed, error),
 ) (err error) {
 	to, err := registry.Create(ctx, ref, opts)
@@ -290,10 +328,11 @@ func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.
 	if ref.Scheme == "" {
 		status.Note("ESXi's licence does not allow to give its files away: keep %s private", ref.Locator())
 	}
-	var signed []signing.Signed
-	if signer != nil {
-		o.BeforeTags = func(ctx context.Context, d ocispec.Descriptor) (err error) {
-			if signed, err = a.signPushed(ctx, signer, to, d); err != nil {
+	if signer == nil {
+		signer = &pushSigner{}
+	} else {
+		o.BeforeTags = func(ctx context.Context, d ocispec.Descriptor) error {
+			if err := a.signPushed(ctx, signer, to, d); err != nil {
 				return fmt.Errorf("%s is pushed, but neither signed nor tagged: %w", ref.WithDigest(d.Digest), err)
 			}
 			return nil
@@ -303,22 +342,26 @@ func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.
 	if err != nil {
 		return baseFailure(err)
 	}
-	if err := markSigned(ctx, to, signed); err != nil {
+	if err := markSigned(ctx, to, signer.signatures); err != nil {
 		return err
 	}
 	tellFindings(status, p.Findings)
-	return a.showPush(ref, p, signed)
+	return a.showPush(ref, p, signer)
 }
 
 // pushResult is what push prints.
 type pushResult struct {
 	Ref string `json:"ref"` // the repository
 	*artifact.Pushed
-	Signatures []signatureResult `json:"signatures,omitempty"`
+	Signatures   []signatureResult   `json:"signatures,omitempty"`
+	Attestations []attestationResult `json:"attestations,omitempty"`
 }
 
-func (a *app) showPush(ref registry.Reference, p *artifact.Pushed, signed []signing.Signed) error {
-	result := pushResult{ref.Locator(), p, signatureResults(signed)}
+func (a *app) showPush(ref registry.Reference, p *artifact.Pushed, signed *pushSigner) error {
+	result := pushResult{ref.Locator(), p, signatureResults(signed.signatures), nil}
+	for _, r := range signatureResults(signed.attestations) {
+		result.Attestations = append(result.Attestations, attestationResult{signing.PredicateSPDX, r})
+	}
 	if a.output.JSON {
 		return display.JSON(a.Stdout, result)
 	}
@@ -338,8 +381,9 @@ func (a *app) showPush(ref registry.Reference, p *artifact.Pushed, signed []sign
 	}
 	f.Add("tags", strings.Join(tags, ", "))
 	f.Addf("sent", "%s; mounted %s, already there %s", display.Bytes(p.Sent), display.Bytes(p.Mounted), display.Bytes(p.Present))
-	if len(signed) > 0 {
+	if len(result.Signatures) > 0 {
 		addSignatures(&f, result.Signatures)
 	}
+	addAttestations(&f, result.Attestations)
 	return f.Write(a.Stdout)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"github.com/esxi-img/esxi-img/pkg/customize"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/iso"
 )
@@ -51,20 +52,21 @@ func (r releaseResult) String() string {
 }
 
 type inspectResult struct {
-	File      string           `json:"file"`
-	Kind      string           `json:"kind"` // "iso" or "disk"
-	Size      int64            `json:"size"`
-	ISO       *isoResult       `json:"iso,omitempty"`
-	Disk      *diskResult      `json:"disk,omitempty"`
-	Release   releaseResult    `json:"release"`
-	BootCfg   []bootCfgResult  `json:"bootCfg"`
-	Modules   []moduleResult   `json:"addedModules"`
-	Kickstart string           `json:"kickstart,omitempty"`
-	Metadata  string           `json:"metadata,omitempty"` // required or optional
-	Host      *hostResult      `json:"host,omitempty"`
-	VIBs      []vibResult      `json:"vibs"`
-	Files     []fileResult     `json:"files"`
-	Warnings  []imager.Warning `json:"warnings,omitempty"`
+	File      string            `json:"file"`
+	Kind      string            `json:"kind"` // "iso" or "disk"
+	Size      int64             `json:"size"`
+	ISO       *isoResult        `json:"iso,omitempty"`
+	Disk      *diskResult       `json:"disk,omitempty"`
+	Release   releaseResult     `json:"release"`
+	BootCfg   []bootCfgResult   `json:"bootCfg"`
+	Modules   []moduleResult    `json:"addedModules"`
+	Kickstart string            `json:"kickstart,omitempty"`
+	Metadata  string            `json:"metadata,omitempty"` // required or optional
+	Host      *hostResult       `json:"host,omitempty"`
+	Custom    *customize.Record `json:"customised,omitempty"`
+	VIBs      []vibResult       `json:"vibs"`
+	Files     []fileResult      `json:"files"`
+	Warnings  []imager.Warning  `json:"warnings,omitempty"`
 }
 
 type isoResult struct {
@@ -129,6 +131,7 @@ func newInspectResult(name string, r *imager.Report) inspectResult {
 		host := newHostResult(r.Host.HostOptions)
 		out.Metadata, out.Host = r.Host.Metadata, &host
 	}
+	out.Custom = newRecordResult(r.Record)
 	if r.ISO != nil {
 		out.ISO = newISOResult(r.ISO)
 	}

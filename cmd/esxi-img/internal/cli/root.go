@@ -47,6 +47,9 @@ func Run(ctx context.Context, args []string, sys System) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.Is(err, errDifferent) {
+		return exitOther // what differs was told
+	}
 	f := classify(ctx, err)
 	report(sys.Stderr, f, a.output.JSON)
 	return f.code
@@ -88,7 +91,7 @@ of that. Results go to standard output, everything else to standard error.
 		return usagef(seeHelp(c), "%w", err)
 	})
 	cmd.AddCommand(
-		newBuild(a), newPush(a), newPull(a), newCopy(a), newInspect(a), newDoctor(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
+		newBuild(a), newCustomize(a), newPush(a), newPull(a), newCopy(a), newInspect(a), newCatalog(a), newDiff(a), newDoctor(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
 		newGenImg(a), newKSTemplate(a), newInstallerHelper(a), newServe(a), newLogin(a), newLogout(a), newSign(a), newAttest(a), newVerify(a), newVersion(a),
 	)
 	return cmd

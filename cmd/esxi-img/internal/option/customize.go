@@ -1,0 +1,64 @@
+package option
+
+import (
+	"github.com/spf13/pflag"
+)
+
+// Customize says what is to be different in an image that is there.
+type Customize struct {
+	Kickstart            string
+	Pre, Post, Firstboot []string
+	Modules, KernelOpts  []string
+	Metadata             string // "" for as it is
+	Host                 Host
+
+	ConfigDrive, NetworkData, MetaData, UserData string
+	Hostname                                     string
+	SSHKeys                                      []string
+}
+
+// CustomizeFlags fill a Customize.
+type CustomizeFlags struct {
+	given Customize
+	host  hostFlags
+	names []string
+}
+
+// AddFlags adds the group's flags.
+func (c *CustomizeFlags) AddFlags(to *pflag.FlagSet) {
+	g := &c.given
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.StringVar(&g.Kickstart, "kickstart", "", "use the commands of this kickstart `FILE` instead of the image's")
+	f.StringArrayVar(&g.Pre, "pre", nil, "add a %pre script `FILE`, .sh or .py (repeatable)")
+	f.StringArrayVar(&g.Post, "post", nil, "add a %post script `FILE`, .sh or .py (repeatable)")
+	f.StringArrayVar(&g.Firstboot, "firstboot", nil, "add a %firstboot script `FILE`, .sh or .py (repeatable)")
+	f.StringArrayVar(&g.Modules, "module", nil, "add a module `FILE.tgz` to the installer, or replace one that was added (repeatable)")
+	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel `OPTION` of the installer, NAME or NAME=VALUE; -NAME removes it (repeatable)")
+	f.StringVar(&g.Metadata, "metadata", "", "`MODE` required or optional: required stops the installation before a disk is touched on a host without metadata, optional goes on")
+	c.host.addFlags(f)
+	f.Lookup("serial-console").Usage = "console of the installer, and of the installed host, on the first serial port; the host's not under Secure Boot"
+	f.StringVar(&g.ConfigDrive, "config-drive", "", "carry this config drive, or NoCloud's files: a `DIR|ISO`")
+	f.StringVar(&g.NetworkData, "network-data", "", "carry this `FILE` as network_data.json")
+	f.StringVar(&g.MetaData, "meta-data", "", "carry this `FILE` as meta_data.json")
+	f.StringVar(&g.UserData, "user-data", "", "carry this `FILE` as user_data")
+	f.StringVar(&g.Hostname, "hostname", "", "`NAME` of the host, for one without a config drive of its own")
+	f.StringArrayVar(&g.SSHKeys, "ssh-key", nil, "let the SSH public keys in `FILE` in as root, on a host without a config drive of its own (repeatable)")
+	f.VisitAll(func(flag *pflag.Flag) { c.names = append(c.names, flag.Name) })
+	to.AddFlagSet(f)
+}
+
+// Given returns the first of the flags that was given, "" if none was.
+func (c *CustomizeFlags) Given(f *pflag.FlagSet) string {
+	for _, name := range c.names {
+		if f.Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// Resolve returns what the flags say.
+func (c *CustomizeFlags) Resolve(f *pflag.FlagSet) (Customize, error) {
+	out := c.given
+	return out, c.host.resolveOnto(f, &out.Host)
+}
