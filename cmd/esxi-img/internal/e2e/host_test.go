@@ -72,6 +72,9 @@ func live(t *testing.T, python python, scenario string) {
 type hostConfig struct {
 	Medium string   `json:"medium"` // the release, as mkiso names it
 	Build  []string `json:"build"`  // more arguments of the build
+	// Customize are arguments of customize, which follows the build, if any. A
+	// path of the scenario's begins with "./".
+	Customize []string `json:"customize"`
 }
 
 // images that scenarios share, by their arguments.
@@ -98,9 +101,15 @@ func hostImage(t *testing.T, scenario string) string {
 	if _, err := os.Stat(filepath.Join(scenario, "module")); err == nil {
 		args = append(args, "--module", packModule(t, filepath.Join(scenario, "module")))
 	}
+	custom := slices.Clone(config.Customize)
+	for i, arg := range custom {
+		if strings.HasPrefix(arg, "./") {
+			custom[i] = filepath.Join(scenario, arg)
+		}
+	}
 	images.Lock()
 	defer images.Unlock()
-	key := config.Medium + " " + strings.Join(args, " ")
+	key := config.Medium + " " + strings.Join(args, " ") + " -> " + strings.Join(custom, " ")
 	if images.made == nil {
 		images.made = map[string]string{}
 	}
@@ -111,6 +120,9 @@ func hostImage(t *testing.T, scenario string) string {
 		}
 		img := filepath.Join(workDir, fmt.Sprintf("host-%d.img", len(images.made)))
 		run(t, program, append([]string{"build", medium, "--output", img, "--quiet"}, args...)...)
+		if len(custom) > 0 {
+			run(t, program, append([]string{"customize", img, "--quiet"}, custom...)...)
+		}
 		images.made[key] = img
 	}
 	return images.made[key]

@@ -10,13 +10,12 @@ metadata is presented, which commands fail), metadata/ (files) and expect.json.
 import argparse
 import copy
 import ctypes
-import http.server
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
-import threading
 import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -25,6 +24,7 @@ sys.dont_write_bytecode = True
 
 import bank  # noqa: E402
 import compare  # noqa: E402
+import home  # noqa: E402
 import ip  # noqa: E402
 import net  # noqa: E402
 import parted  # noqa: E402
@@ -34,7 +34,7 @@ import trace  # noqa: E402
 import weasel  # noqa: E402
 import wire  # noqa: E402
 from disks import Disks  # noqa: E402
-from root import Root, own_network  # noqa: E402
+from root import Root  # noqa: E402
 from server import Server  # noqa: E402
 from state import NeverEnds, PowerLost, State  # noqa: E402
 
@@ -50,13 +50,14 @@ DEFAULTS = {
 
 
 OPTIONS = {
-    "about", "build", "medium",  # for people; for the build
+    "about", "build", "customize", "medium",  # for people; for the build
     "fail", "second_run", "raw", "phone_home", "canaries",
     "not_in_logs",  # as canaries, but a host can't do without them in arguments and in memory
     "bank",  # {"installer"|"host": bytes that are free, or "read-only"}: from when on the boot bank is so
     "keys_read_only",  # the machine's boot (the installer's is 1) in which root's SSH keys can't be written
     "reboots", "resets",  # how often somebody boots the running host anew, and how often by its switch
     "logs_in_memory",  # /var/log does not outlive a reboot
+    "start",  # "cd": the image is an ISO in the machine's drive, until ESXi is installed
     "last_interface_wins",  # of two in one network, for what is sent there
 }
 
@@ -77,7 +78,8 @@ class Machine(object):
         self.result = {"outcome": None, "boots": [], "installs": 0, "firstboot": [], "canary": [], "phone_home": [], "commands": 0}
         self.console, self.shadow, self.banks = "", None, {}
         self.result["banks"] = []
-        self.posts = serve(self, self.config.get("phone_home", {}))
+        self.posts = home.serve(self, self.config.get("phone_home", {}))
+        self.image = image
         self.disks = Disks(os.path.join(work, "disks"), self.config["disks"])
         self.disks.build(image, self.drive())
         self.old_installs()
@@ -124,6 +126,8 @@ class Machine(object):
 
     def boot(self):
         """The firmware: the first disk, in the scenario's order, that boots."""
+        if self.config.get("start") == "cd" and not self.installed:
+            return self.boot_installer("the CD", self.cd())
         for spec in self.config["disks"]:
             name = spec["name"]
             volume = os.path.join(self.cache, ".volumes")
@@ -140,6 +144,24 @@ class Machine(object):
         self.result["outcome"] = "nothing boots"
         return False
 
+    def cd(self):
+        """The folder with the files of the ISO."""
+        folder = os.path.join(self.work, "cd")
+        if not os.path.isdir(folder):
+            subprocess.check_call(["xorriso", "-report_about", "FAILURE", "-osirrox", "on:auto_chmod_on", "-indev", self.image, "-extract", "/", folder])
+        return folder
+
+    def put_kickstart(self, root, place, volume):
+        """Where the installer finds the kickstart that an option names, as a
+        file of the root."""
+        if place.startswith("file:///"):
+            return place[len("file://"):]
+        if self.config.get("start") != "cd" or not place.startswith("cdrom:/"):
+            raise bank.Bad("ks=%s" % place)
+        # Case counts there.
+        shutil.copyfile(os.path.join(volume, place[len("cdrom:/"):]), root.at("standin/cdrom.cfg"))
+        return "/standin/cdrom.cfg"
+
     def new_root(self, phase):
         path = os.path.join(self.work, "root%d" % len(self.result["boots"]))
         root = Root(path, self.cache, {"secure_boot": self.config["secure_boot"]})
@@ -151,6 +173,9 @@ class Machine(object):
         self.facts.update(phase=phase, boot=len(self.result["boots"]), kernel_modules=[], rebooting=False, booted_at=self.facts.get("clock", 0.0))
         with open(root.at("standin/clock"), "w") as f:
             f.write(repr(self.facts["booted_at"]))
+        if phase == "installer" and self.config.get("start") == "cd":
+            os.makedirs(root.at("dev/cdrom"))
+            shutil.copyfile(self.image, root.at("dev/cdrom/mpx.vmhba32:C0:T0:L0"))
         root.state = State(root.path, self.facts)
         root.server = Server(root.state, self.tracer.interrupt)
         return root
@@ -232,12 +257,13 @@ class Machine(object):
         stock = self.load(root, volume, config)
         kernel = config["kernelopt"].split()
         places = [o.partition("=")[2] for o in kernel if o.startswith("ks=")]
-        if "runweasel" not in kernel or len(places) != 1 or not places[0].startswith("file:///"):
+        if "runweasel" not in kernel or len(places) != 1:
             raise bank.Bad("kernelopt is %s" % config["kernelopt"])
+        kickstart = self.put_kickstart(root, places[0], volume)
         root.write("var/log/boot.gz", "")
         root.fenced = self.result["noexec"] = root.fence()
         try:
-            self.install(root, places[0][len("file://"):], stock)
+            self.install(root, kickstart, stock)
         except weasel.Stops as err:
             self.result["outcome"] = "stopped: %s" % err
             self.console += "[installer] error: %s\nPress <enter> to reboot\n" % err
@@ -258,8 +284,9 @@ class Machine(object):
         prefix = config.get("prefix", "")
         bank.find(volume, prefix + "/" + config["kernel"])
         # Ours come first of what was added, then the user's.
-        first = [os.path.basename(n).lower() for n in names].index("esxiimg.tgz")
-        ours = names[first:]
+        ours = []
+        if self.config.get("start") != "cd":
+            ours = names[[os.path.basename(n).lower() for n in names].index("esxiimg.tgz"):]
         for name in names:
             with open(bank.find(volume, prefix + "/" + name), "rb") as f:
                 bank.unpack(f.read(), name, root, name in ours)
@@ -524,36 +551,6 @@ class Machine(object):
 def read_config(path):
     with open(path, encoding="ascii") as f:
         return bank.parse_boot_cfg(f.read())
-
-
-def serve(machine, config):
-    """A server for phone_home; the first of its answers may be failures. Gives
-    the end of its address: without a port where the machine has a network of
-    its own, so that a host's firewall is known to let it through or not."""
-    failures, posts = [config.get("fail_first", 0)], machine.result["phone_home"]
-    own = own_network()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
-            facts = machine.facts
-            if own and facts["phase"] == "host" and not facts["host"]["firewall"].get("httpClient"):
-                # Such a packet would have gone nowhere.
-                self.close_connection = True
-                return
-            failures[0] -= 1
-            failed = failures[0] >= 0
-            if not failed:
-                posts.append({"path": self.path, "body": body})
-            self.send_response(500 if failed else 200)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 80 if own else 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return b"" if own else b":%d" % server.server_address[1]
 
 
 def main():

@@ -1,0 +1,2 @@
+#!/bin/sh
+esxcli system hostname set --fqdn=mine.example.org
