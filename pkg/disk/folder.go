@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"sync"
 
@@ -17,6 +18,9 @@ import (
 
 // folderMark is a file that every folder for network boot has.
 const folderMark = "boot.cfg"
+
+// hostFolder is the name of a folder that belongs to one host.
+var hostFolder = regexp.MustCompile(`^01(-[0-9a-f]{2}){6}$`)
 
 // ErrForeignFolder says that a folder is not replaced, since it does not look
 // like one that WriteFolder wrote.
@@ -54,10 +58,16 @@ func replaceable(dir string) error {
 	}
 	marked := false
 	for _, e := range entries {
-		if !e.Type().IsRegular() {
+		marked = marked || e.Name() == folderMark
+		switch {
+		case e.Type().IsRegular():
+		case e.IsDir() && hostFolder.MatchString(e.Name()):
+			if err := replaceable(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		default:
 			return fmt.Errorf("%w: %s is in it", ErrForeignFolder, e.Name())
 		}
-		marked = marked || e.Name() == folderMark
 	}
 	if !marked {
 		return fmt.Errorf("%w: there is no %s in it", ErrForeignFolder, folderMark)

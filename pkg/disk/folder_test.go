@@ -90,3 +90,35 @@ func TestWriteFolderReplacesOnlyItsOwn(t *testing.T) {
 		t.Errorf("what was there is gone: %v", err)
 	}
 }
+
+// TestReplaceAFolderOfHosts holds that a folder with one for each host is known
+// as one of ours, and that nothing else is.
+func TestReplaceAFolderOfHosts(t *testing.T) {
+	for name, c := range map[string]struct {
+		add  string
+		want bool
+	}{
+		"nothing else": {"", true}, "host": {"01-00-25-b5-00-00-01/esxiks.tgz", true},
+		"other folder": {"docs/x", false}, "upper case": {"01-00-25-B5-00-00-01/boot.cfg", false}, "no host": {"01-00-25-b5-00-00-02/thesis.txt", false},
+		"folder in a host's": {"01-00-25-b5-00-00-01/docs/x", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "netboot")
+			p := folderPlan()
+			p.Files[2].Path = "01-00-25-b5-00-00-01/boot.cfg"
+			if err := disk.WriteFolder(t.Context(), dir, p, disk.WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if c.add != "" {
+				file := filepath.Join(dir, filepath.FromSlash(c.add))
+				if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, nil, 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := disk.WriteFolder(t.Context(), dir, p, disk.WriteOptions{Replace: true})
+			if c.want != (err == nil) || err != nil && !errors.Is(err, disk.ErrForeignFolder) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}

@@ -36,18 +36,28 @@ func even(t *testing.T) *plan.Plan {
 
 // The bytes are those of any other build of the program.
 func TestFormatsAreStable(t *testing.T) {
+	const compressed disk.Format = "compressed qcow2"
 	for format, want := range map[disk.Format]string{
-		disk.Raw:   "sha256:f7c9b4f0e47429ff1b58e8266cc3350abb4f5d48fc993611466ce0be2a7cfbc4",
-		disk.QCOW2: "sha256:c6c37c569e3edf4f60f57e27c88de8f9703559243b5a991f6d303db450d6ad42",
-		disk.VMDK:  "sha256:7870c1c56df4d139f76b73d890c0c541d8118bb092f6b293a71393e37be8c41a",
+		disk.Raw:        "sha256:f7c9b4f0e47429ff1b58e8266cc3350abb4f5d48fc993611466ce0be2a7cfbc4",
+		disk.QCOW2:      "sha256:c6c37c569e3edf4f60f57e27c88de8f9703559243b5a991f6d303db450d6ad42",
+		disk.VMDK:       "sha256:7870c1c56df4d139f76b73d890c0c541d8118bb092f6b293a71393e37be8c41a",
+		disk.VMDKSparse: "sha256:00c788edea318fac87612ce84e9667d9b5bb8f6a1d323b09d9186083e6f561f7",
+		compressed:      "sha256:4c810ba8d0ae9eb772f088e79f2d7885a959ddc9e8a79c19c097ceaccea9f97f",
 	} {
 		for _, workers := range []int{0, 1} {
 			path := filepath.Join(t.TempDir(), "disk")
-			if err := disk.WriteFile(t.Context(), path, even(t), disk.WriteOptions{Format: format, Workers: workers}); err != nil {
+			opts, told := disk.WriteOptions{Format: format, Workers: workers}, format
+			switch format {
+			case compressed:
+				opts.Format, opts.Compress, told = disk.QCOW2, true, disk.QCOW2
+			case disk.VMDKSparse:
+				told = disk.VMDK
+			}
+			if err := disk.WriteFile(t.Context(), path, even(t), opts); err != nil {
 				t.Fatal(err)
 			}
 			onlyFile(t, path)
-			if b, err := os.ReadFile(path); err != nil || disk.FormatOf(bytes.NewReader(b)) != format || disk.FormatOf(bytes.NewReader(b[:3])) != disk.Raw {
+			if b, err := os.ReadFile(path); err != nil || disk.FormatOf(bytes.NewReader(b)) != told || disk.FormatOf(bytes.NewReader(b[:3])) != disk.Raw {
 				t.Errorf("%s is not told from other formats (%v)", format, err)
 			}
 			if got := fileDigest(t, path); got != want {
@@ -174,7 +184,7 @@ func TestCopyFileToFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := temp(t)
-		if err := disk.CopyFile(t.Context(), f, from, p, disk.WriteOptions{Format: format}, "copy"); err != nil {
+		if err := disk.CopyFile(t.Context(), f, from, p, disk.WriteOptions{Format: format, Name: "direct"}, "copy"); err != nil {
 			t.Fatal(err)
 		}
 		if fileDigest(t, f.Name()) != fileDigest(t, direct) {

@@ -35,20 +35,25 @@ type Options struct {
 	PartitionGUID uuid.UUID
 	// PartitionName is at most 36 UTF-16 code units (UEFI 2.10 table 5-6).
 	PartitionName string
+	// Drive is a partition behind the volume, nil without one.
+	Drive *Drive
 }
 
 // TableSize is the size of a partition table without its header, in bytes.
 const TableSize = entriesSize
 
-// New plans a disk whose one partition, an EFI system partition at
+// New plans a disk whose first partition, an EFI system partition at
 // PartitionStart, is the volume.
 func New(volume *plan.Plan, opts Options) (*plan.Plan, error) {
 	if err := volume.Validate(); err != nil {
 		return nil, err
 	}
+	if err := opts.Drive.check(); err != nil {
+		return nil, err
+	}
 	sector := int64(volume.SectorSize)
 	// The backup entries and header take the last sectors of the disk.
-	size := roundUp(PartitionStart+volume.Size+entriesSize+sector, roundTo)
+	size := roundUp(driveStart(volume.Size)+opts.Drive.size()+entriesSize+sector, roundTo)
 	if size > plan.MaxSize {
 		return nil, fmt.Errorf("disk: %d bytes are over the limit of %d", size, int64(plan.MaxSize))
 	}
@@ -61,6 +66,7 @@ func New(volume *plan.Plan, opts Options) (*plan.Plan, error) {
 	b.Literal(head)
 	b.Zero(PartitionStart - int64(len(head)))
 	b.Plan(volume)
+	opts.Drive.add(&b, driveStart(volume.Size))
 	b.Zero(size - int64(len(tail)) - b.Offset())
 	b.Literal(tail)
 	return b.Build(volume.SectorSize)
@@ -73,19 +79,23 @@ func partitionTable(volume *plan.Plan, size int64, opts Options) (head, tail []b
 		return nil, nil, errors.New("disk: both GUIDs have to be given")
 	}
 	sector := int64(volume.SectorSize)
+	partitions := []*gpt.Partition{{
+		Index: 1,
+		Start: sectors(PartitionStart, sector),
+		Size:  sectors(volume.Size, 1),
+		Type:  gpt.EFISystemPartition,
+		Name:  opts.PartitionName,
+		GUID:  opts.PartitionGUID.String(),
+	}}
+	if d := opts.Drive; d != nil {
+		partitions = append(partitions, d.partition(driveStart(volume.Size), sector, opts.DiskGUID))
+	}
 	table := &gpt.Table{
 		GUID:               opts.DiskGUID.String(),
 		ProtectiveMBR:      true,
 		LogicalSectorSize:  volume.SectorSize,
 		PhysicalSectorSize: volume.SectorSize,
-		Partitions: []*gpt.Partition{{
-			Index: 1,
-			Start: sectors(PartitionStart, sector),
-			Size:  sectors(volume.Size, 1),
-			Type:  gpt.EFISystemPartition,
-			Name:  opts.PartitionName,
-			GUID:  opts.PartitionGUID.String(),
-		}},
+		Partitions:         partitions,
 	}
 	ends := &diskEnds{
 		head: make([]byte, 2*sector+entriesSize),

@@ -22,7 +22,7 @@ func MakeSparse(f *os.File) { makeSparse(f) }
 func StartWriteback(f *os.File, off, n int64) { startWriteback(f, off, n) }
 
 // Tables returns the first bytes (MBR, header, entries) and the last (entries,
-// header) of a disk of any size, in bytes, whose one partition, at
+// header) of a disk of any size, in bytes, whose first partition, at
 // PartitionStart, has partitionSize bytes.
 func Tables(diskSize, partitionSize int64, sectorSize int, opts Options) (head, tail []byte, err error) {
 	return partitionTable(&plan.Plan{Size: partitionSize, SectorSize: sectorSize}, diskSize, opts)

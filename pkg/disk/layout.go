@@ -25,13 +25,15 @@ const (
 	dirHeadroom = 64
 )
 
-// Layout is all that a disk is made from besides its files: one EFI system
-// partition with a FAT32 volume.
+// Layout is all that a disk is made from besides its files: an EFI system
+// partition with a FAT32 volume, and perhaps a config drive behind it.
 type Layout struct {
 	SectorSize    int // 512 (also if it is 0) or 4096
 	DiskGUID      uuid.UUID
 	PartitionGUID uuid.UUID
 	PartitionName string
+	// Drive is a second partition, nil without one.
+	Drive *Drive
 
 	// Of the volume.
 	Label       string
@@ -67,6 +69,6 @@ func (l Layout) Plan(files []plan.File, dirs []string) (*plan.Plan, Layout, fat3
 		return nil, l, fat32.Geometry{}, err
 	}
 	l.VolumeSize, l.Headroom, l.ClusterSize = volume.Plan.Size, 0, volume.ClusterSize
-	p, err := New(volume.Plan, Options{DiskGUID: l.DiskGUID, PartitionGUID: l.PartitionGUID, PartitionName: l.PartitionName})
+	p, err := New(volume.Plan, Options{DiskGUID: l.DiskGUID, PartitionGUID: l.PartitionGUID, PartitionName: l.PartitionName, Drive: l.Drive})
 	return p, l, volume.Geometry, err
 }

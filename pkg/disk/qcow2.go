@@ -3,6 +3,7 @@ package disk
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/esxi-img/esxi-img/pkg/plan"
 )
@@ -21,13 +22,17 @@ const (
 	qcowEntries       = qcowCluster / 8 // of an L2 table
 	// qcowCopied marks clusters that are in use once, bit 63 of table entries.
 	qcowCopied = 1 << 63
+	// qcowZero is the entry of a cluster that is zeros without being there.
+	qcowZero = 1
 )
 
 // qcow2 says where in the file everything lies, in clusters. Header, refcount
 // table and L1 table have one each: plan.MaxSize needs no more.
 type qcow2 struct {
 	size   int64
-	runs   []span
+	runs   []span // that the file has
+	blank  []span // that are zeros whatever a file behind this one has
+	behind backing
 	blocks int64 // of reference counts
 	tables []int // the L2 tables that are there, by their number
 	all    int64 // clusters of the file
@@ -50,7 +55,13 @@ func PlanQCOW2(p *plan.Plan) (*plan.Plan, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	q := layOutQCOW2(p)
+	q := &qcow2{size: p.Size, runs: dataRuns(p, qcowCluster)}
+	return q.plan(p)
+}
+
+// plan plans the file of which size, runs, blank and behind are known.
+func (q *qcow2) plan(p *plan.Plan) (*plan.Plan, error) {
+	q.layOut()
 	if size := q.all * qcowCluster; size > plan.MaxSize {
 		return nil, fmt.Errorf("disk: the qcow2 file would have %d bytes, over the limit of %d", size, int64(plan.MaxSize))
 	}
@@ -63,31 +74,42 @@ func PlanQCOW2(p *plan.Plan) (*plan.Plan, error) {
 	return b.Build(512)
 }
 
-func layOutQCOW2(p *plan.Plan) *qcow2 {
-	q := &qcow2{size: p.Size, runs: dataRuns(p, qcowCluster)}
+func (q *qcow2) layOut() {
 	var data int64
 	for _, r := range q.runs {
 		data += (r.end - r.start) / qcowCluster
-		for n := r.start / qcowCluster / qcowEntries; n*qcowEntries*qcowCluster < r.end; n++ {
-			if last := len(q.tables) - 1; last < 0 || q.tables[last] < int(n) {
-				q.tables = append(q.tables, int(n))
-			}
-		}
+		q.needTables(r)
 	}
+	for _, r := range q.blank {
+		q.needTables(r)
+	}
+	slices.Sort(q.tables)
+	q.tables = slices.Compact(q.tables)
 	// The blocks count themselves too.
 	for q.all = 1; q.blocks*qcowRefcounts < q.all; {
 		q.blocks++
 		q.all = qcowBlocks + q.blocks + int64(len(q.tables)) + data
 	}
-	return q
+}
+
+// needTables notes the L2 tables of a run.
+func (q *qcow2) needTables(r span) {
+	for n := r.start / qcowCluster / qcowEntries; n*qcowEntries*qcowCluster < r.end; n++ {
+		q.tables = append(q.tables, int(n))
+	}
 }
 
 func (q *qcow2) header() []byte {
+	extensions := q.behind.extensions()
 	b := make([]byte, 0, qcowHeaderLength)
 	b = binary.BigEndian.AppendUint32(b, qcowMagic)
 	b = binary.BigEndian.AppendUint32(b, qcowVersion)
-	b = binary.BigEndian.AppendUint64(b, 0) // backing file: offset
-	b = binary.BigEndian.AppendUint32(b, 0) // and size of its name
+	nameAt := 0
+	if q.behind.name != "" {
+		nameAt = qcowHeaderLength + len(extensions)
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(nameAt))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(q.behind.name))) //nolint:gosec // at most maxBackingName
 	b = binary.BigEndian.AppendUint32(b, qcowClusterBits)
 	b = binary.BigEndian.AppendUint64(b, uint64(q.size)) //nolint:gosec // positive
 	b = binary.BigEndian.AppendUint32(b, 0)              // encryption
@@ -101,8 +123,9 @@ func (q *qcow2) header() []byte {
 	b = binary.BigEndian.AppendUint64(b, 0) // compatible features
 	b = binary.BigEndian.AppendUint64(b, 0) // auto-clear features
 	b = binary.BigEndian.AppendUint32(b, qcowRefcountOrder)
-	return binary.BigEndian.AppendUint32(b, qcowHeaderLength)
-	// Zeros follow: the end of the header extensions.
+	b = binary.BigEndian.AppendUint32(b, qcowHeaderLength)
+	return append(append(b, extensions...), q.behind.name...)
+	// Zeros follow: the end of the header extensions, where there is no name.
 }
 
 func (q *qcow2) l1Entries() uint32 {
@@ -141,17 +164,27 @@ func (q *qcow2) l1() []byte {
 func (q *qcow2) l2() []byte {
 	b := make([]byte, len(q.tables)*qcowCluster)
 	at := qcowBlocks + q.blocks + int64(len(q.tables))
-	table := 0
 	for _, r := range q.runs {
-		for n := r.start / qcowCluster; n < r.end/qcowCluster; n++ {
-			for int64(q.tables[table]) < n/qcowEntries {
-				table++
-			}
-			binary.BigEndian.PutUint64(b[int64(table)*qcowCluster+n%qcowEntries*8:], entry(at))
+		q.put(b, r, func() uint64 {
 			at++
-		}
+			return entry(at - 1)
+		})
+	}
+	for _, r := range q.blank {
+		q.put(b, r, func() uint64 { return qcowZero })
 	}
 	return b
+}
+
+// put gives the clusters of a run their entries.
+func (q *qcow2) put(tables []byte, r span, next func() uint64) {
+	table := 0
+	for n := r.start / qcowCluster; n < r.end/qcowCluster; n++ {
+		for int64(q.tables[table]) < n/qcowEntries {
+			table++
+		}
+		binary.BigEndian.PutUint64(tables[int64(table)*qcowCluster+n%qcowEntries*8:], next())
+	}
 }
 
 // entry points at a cluster of the file.

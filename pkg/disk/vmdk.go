@@ -240,7 +240,12 @@ func (v *vmdk) header(b []byte) {
 // descriptor is the text that describes the disk. The file's name in it is not
 // used to find anything.
 func (v *vmdk) descriptor() []byte {
-	id := v.contents.Sum(nil)[:16]
+	return vmdkDescriptorText("streamOptimized", "esxi.vmdk", v.contents.Sum(nil)[:16], v.sectors)
+}
+
+// vmdkDescriptorText describes a disk of a number of sectors, whose content has
+// an id of 16 bytes.
+func vmdkDescriptorText(kind, name string, id []byte, sectors int64) []byte {
 	// Of the values of the last four bytes two mean "none": those of all ones,
 	// but for the last bit.
 	id[12] &= 0x7f
@@ -249,10 +254,10 @@ version=1
 encoding="UTF-8"
 CID=%08x
 parentCID=ffffffff
-createType="streamOptimized"
+createType="%s"
 
 # Extent description
-RW %d SPARSE "esxi.vmdk"
+RW %d SPARSE "%s"
 
 # The Disk Data Base
 #DDB
@@ -264,5 +269,5 @@ ddb.geometry.sectors = "63"
 ddb.longContentID = "%032x"
 ddb.toolsVersion = "2147483647"
 ddb.virtualHWVersion = "4"
-`, id[12:], v.sectors, min((v.sectors+vmdkCylinder-1)/vmdkCylinder, 65535), id)
+`, id[12:], kind, sectors, name, min((sectors+vmdkCylinder-1)/vmdkCylinder, 65535), id)
 }

@@ -39,6 +39,13 @@ type WriteOptions struct {
 	Replace bool
 	// Format is how the disk lies in the file, "" for Raw.
 	Format Format
+	// Compress deflates what QCOW2 keeps, where that makes it smaller.
+	Compress bool
+	// Name is that of the file, without its folder, which VMDKSparse holds;
+	// WriteFile sets it.
+	Name string
+	// Mode is who may read and write the file, 0 for who may any new file.
+	Mode os.FileMode
 	// Workers is how many goroutines copy, 0 for as many as help.
 	Workers int
 	// Progress hears of the bytes of file content as they are written.
@@ -58,7 +65,13 @@ func WriteFile(ctx context.Context, path string, p *plan.Plan, opts WriteOptions
 	if err != nil {
 		return err
 	}
-	if err := fill(ctx, f.File, p, opts, "write "+filepath.Base(path)); err != nil {
+	if opts.Mode != 0 {
+		if err := f.Chmod(opts.Mode); err != nil {
+			return f.Discard(err)
+		}
+	}
+	opts.Name = filepath.Base(path)
+	if err := fill(ctx, f.File, p, opts, "write "+opts.Name); err != nil {
 		return f.Discard(err)
 	}
 	if err := f.Commit(); err != nil {
