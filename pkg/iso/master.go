@@ -20,6 +20,9 @@ const (
 	// maxMasterName bounds a name, in bytes. ECMA-119 10 says 30 for a file,
 	// ISO 9660:1999 says 207, which readers in use take.
 	maxMasterName = 207
+	// maxRockRidgeName bounds a name that is stored twice, in bytes: a record
+	// has 255, of which 33 are its header and 36 the mode.
+	maxRockRidgeName = 78
 	// maxMasterDirs bounds the directories: a path table numbers them in 16
 	// bits, and no installer has more than a few.
 	maxMasterDirs = 4096
@@ -41,12 +44,15 @@ type MasterOptions struct {
 	// Catalog is the path of the boot catalog, whose content is made: among
 	// the files or not. It must be set where there are boot images.
 	Catalog string
+	// RockRidge also stores the names as they are given, in the case that they
+	// have. A directory's entries then still differ in upper case.
+	RockRidge bool
 }
 
 // Master lays out an image: the files in their order, each in one extent, and
-// all directories before them. Names are stored in upper case without Rock
-// Ridge or Joliet, as VMware's own media have them. The files' paths in the
-// plan are those stored. A boot image for BIOS that holds a boot information
+// all directories before them. Names are stored in upper case, as VMware's own
+// media have them, without Joliet and, unless that is asked for, without Rock
+// Ridge. The files' paths in the plan are those in upper case. A boot image for BIOS that holds a boot information
 // table (isolinux's and GRUB's do) gets one for its new place. Errors name the
 // path that can't be stored.
 func Master(files []plan.File, dirs []string, opts MasterOptions) (*plan.Plan, error) {
@@ -83,6 +89,7 @@ type master struct {
 // masterNode is a file or a directory.
 type masterNode struct {
 	name     string // as stored, without ";1"; "" for the root
+	given    string // before it was upper case
 	parent   *masterNode
 	children map[string]*masterNode
 	sorted   []*masterNode
@@ -178,7 +185,10 @@ func (m *master) add(path string, dir bool) (*masterNode, error) {
 			return nil, fmt.Errorf("iso: %s: %s is there twice in upper case", printable(path), name)
 		}
 		if child == nil {
-			child = &masterNode{name: name, parent: at, dir: isDir}
+			if m.opts.RockRidge && len(part) > maxRockRidgeName {
+				return nil, fmt.Errorf("iso: %s: %.40q is a name of more than %d bytes", printable(path), part, maxRockRidgeName)
+			}
+			child = &masterNode{name: name, given: part, parent: at, dir: isDir}
 			if at.children == nil {
 				at.children = map[string]*masterNode{}
 			}

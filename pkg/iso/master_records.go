@@ -82,9 +82,13 @@ func (m *master) pathTable(order binary.AppendByteOrder) []byte {
 // records is a directory's extent: no record crosses the end of a block
 // (ECMA-119 6.8.1.1).
 func (m *master) records(d *masterNode) []byte {
-	b := append(m.record(d, "\x00"), m.record(d.parent, "\x01")...)
+	var first []byte
+	if d == m.root {
+		first = rockRidgeStart()
+	}
+	b := append(m.extend(m.record(d, "\x00"), d, first), m.extend(m.record(d.parent, "\x01"), d.parent, nil)...)
 	for _, c := range d.sorted {
-		r := m.record(c, c.identifier())
+		r := m.extend(m.record(c, c.identifier()), c, rockRidgeName(c.given))
 		if len(b)%BlockSize+len(r) > BlockSize {
 			b = blockPadded(b)
 		}
@@ -110,6 +114,42 @@ func (m *master) record(n *masterNode, id string) []byte {
 	r = bothEndian16(r, 1)
 	r = append(r, byte(len(id))) //nolint:gosec // see above
 	return append(append(r, id...), make([]byte, length-recordHeader-len(id))...)
+}
+
+// extend adds Rock Ridge's entries to a record, if they are asked for: what is
+// given, and the mode of the file (RRIP 1.12 §4.1.1).
+func (m *master) extend(record []byte, n *masterNode, entries []byte) []byte {
+	if !m.opts.RockRidge {
+		return record
+	}
+	const fileMode, dirMode = 0o100444, 0o040555
+	mode, links := uint32(fileMode), uint32(1)
+	if n.dir {
+		mode, links = dirMode, 2
+	}
+	out := append(record, entries...)
+	out = append(out, 'P', 'X', 36, 1)
+	for _, v := range []uint32{mode, links, 0, 0} { // user and group
+		out = bothEndian32(out, v)
+	}
+	if len(out)%2 == 1 {
+		out = append(out, 0)
+	}
+	out[0] = byte(len(out)) //nolint:gosec // see maxRockRidgeName
+	return out
+}
+
+// rockRidgeStart says in the root's record that there is Rock Ridge (SUSP 1.12
+// §5.3 and §5.5), in few enough bytes for no continuation.
+func rockRidgeStart() []byte {
+	const id = "RRIP_1991A"
+	b := []byte{'S', 'P', 7, 1, 0xBE, 0xEF, 0}
+	return append(append(b, 'E', 'R', 8+byte(len(id)), 1, byte(len(id)), 0, 0, 1), id...)
+}
+
+// rockRidgeName is a name as it is given (RRIP 1.12 §4.1.4).
+func rockRidgeName(name string) []byte {
+	return append([]byte{'N', 'M', 5 + byte(len(name)), 1, 0}, name...) //nolint:gosec // see maxRockRidgeName
 }
 
 // masterCatalog is a boot catalog (El Torito 1.0, 2.1 to 2.4): the default

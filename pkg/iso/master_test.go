@@ -178,3 +178,37 @@ func FuzzMaster(f *testing.F) {
 		wantContents(t, im, want)
 	})
 }
+
+// TestMasterRockRidge holds that names are read as they were given, whatever
+// the length of a directory.
+func TestMasterRockRidge(t *testing.T) {
+	long := "a" + strings.Repeat("b", maxRockRidgeName-1)
+	files := []plan.File{masterFile("openstack/latest/meta_data.json", "{}"), masterFile("user-data", "x"), masterFile(long, "long")}
+	for i := range 100 {
+		files = append(files, masterFile(fmt.Sprintf("openstack/content/File.%03d", i), fmt.Sprint(i)))
+	}
+	p, err := Master(files, []string{"Empty"}, MasterOptions{VolumeID: "config-2", RockRidge: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	im := open(t, bytesOf(t, p))
+	if im.NameSource() != "rock-ridge" || im.VolumeID() != "config-2" {
+		t.Errorf("%q: names by %s", im.VolumeID(), im.NameSource())
+	}
+	got, err := contents(im)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b := make([]byte, f.Size)
+		if err := f.ReadContent(b, 0); err != nil || got[f.Path] != string(b) {
+			t.Errorf("%s: %q, %v", f.Path, got[f.Path], err)
+		}
+	}
+	if len(got) != len(files) || !slices.Contains(im.Dirs(), "Empty") {
+		t.Errorf("%d files of %d, folders %v", len(got), len(files), im.Dirs())
+	}
+	if _, err := Master([]plan.File{masterFile(long+"c", "")}, nil, MasterOptions{RockRidge: true}); err == nil || !strings.Contains(err.Error(), "more than 78 bytes") {
+		t.Errorf("a long name: %v", err)
+	}
+}
