@@ -236,12 +236,14 @@ func listed(names []string, total int) string {
 }
 
 // isConfigDrive says whether a partition is what OpenStack's Ironic adds to a
-// disk: ISO 9660 with the label config-2, or FAT with it in capitals.
+// disk: ISO 9660 with the label config-2, or FAT with it in capitals; or what
+// an image of ours has with NoCloud's label.
 func (p *prober) isConfigDrive(off int64) bool {
-	const label = "config-2"
 	for _, at := range []int64{isoVolumeID, fat32Label, fat16Label} {
-		if b := p.at(off+at, len(label)); b != nil && strings.EqualFold(string(b), label) {
-			return true
+		for _, label := range []string{disk.DriveName, "cidata"} {
+			if b := p.at(off+at, len(label)); b != nil && strings.EqualFold(string(b), label) {
+				return true
+			}
 		}
 	}
 	return false
@@ -268,12 +270,24 @@ const (
 	gptEntryName = 56
 )
 
+// onlyOurs says whether an array has our partition, and at most that of a
+// config drive behind it.
 func onlyOurs(entries []byte) bool {
-	var name []byte
-	for _, unit := range utf16.Encode([]rune(disk.PartitionName)) {
-		name = binary.LittleEndian.AppendUint16(name, unit)
+	named := func(entry []byte, text string) bool {
+		var name []byte
+		for _, unit := range utf16.Encode([]rune(text)) {
+			name = binary.LittleEndian.AppendUint16(name, unit)
+		}
+		return bytes.HasPrefix(entry[gptEntryName:gptEntry], name)
 	}
-	return bytes.HasPrefix(entries[gptEntryName:], name) && isZero(entries[gptEntry:])
+	if !named(entries, disk.PartitionName) {
+		return false
+	}
+	rest := entries[gptEntry:]
+	if named(rest, disk.DriveName) {
+		rest = rest[gptEntry:]
+	}
+	return isZero(rest)
 }
 
 // clean makes what a device or a disk says of itself fit for a line of text.

@@ -71,8 +71,14 @@ func blank(size int64) *medium { return &medium{size: size} }
 // image is a disk of ours.
 func image(t testing.TB, sector int) *medium {
 	t.Helper()
+	return imageWith(t, sector, nil)
+}
+
+// imageWith is one with a partition for a config drive.
+func imageWith(t testing.TB, sector int, drive *disk.Drive) *medium {
+	t.Helper()
 	layout := disk.Layout{
-		SectorSize: sector, DiskGUID: uuid.New(), PartitionGUID: uuid.New(), PartitionName: disk.PartitionName,
+		SectorSize: sector, DiskGUID: uuid.New(), PartitionGUID: uuid.New(), PartitionName: disk.PartitionName, Drive: drive,
 		Label: "ESXI-IMG", VolumeID: 1, Time: time.Unix(1e9, 0).UTC(),
 	}
 	content := bytes.Repeat([]byte("payload "), 1<<15)
@@ -144,6 +150,7 @@ func TestProbe(t *testing.T) {
 		{"ours, primary header gone", image(t, 512).put(512, zeros(512)), OurImage, "an image of esxi-img"},
 		{"ours, backup gone", image(t, 512).put(-33*512, zeros(33*512)), OurImage, "an image of esxi-img"},
 		{"ours, headers gone", image(t, 512).put(512, zeros(512)).put(-512, zeros(512)), OurImage, "a damaged image of esxi-img"},
+		{"ours and its drive, headers gone", imageWith(t, 512, &disk.Drive{Size: 1 << 20}).put(512, zeros(512)).put(-512, zeros(512)), OurImage, "a damaged image of esxi-img"},
 		{"ours, 4096, headers gone", image(t, 4096).put(4096, zeros(4096)).put(-4096, zeros(4096)), OurImage, "a damaged image of esxi-img"},
 		{"ours, entries torn", image(t, 512).put(1024+512, "?").put(-32*512, "?").put(-512, zeros(512)), Foreign, "a damaged GPT"},
 		{"ours, both tables gone", image(t, 512).put(0, zeros(34*512)).put(-33*512, zeros(33*512)), Empty, "nothing"},
@@ -152,6 +159,7 @@ func TestProbe(t *testing.T) {
 		{"ours and a config drive", gpt(ours, entry{efi, "", 4096, 30000}).put(4096*512+isoVolumeID, "config-2  "), OurImage, "an image of esxi-img and a config drive"},
 		{"ours and a FAT config drive", gpt(ours, entry{efi, "", 4096, 30000}).put(4096*512+fat16Label, "CONFIG-2  "), OurImage, "an image of esxi-img and a config drive"},
 		{"ours and an unknown one", gpt(ours, entry{efi, "mine", 4096, 30000}), Foreign, `GPT: EFI system partition "esxi-img installer", EFI system partition "mine"`},
+		{"ours with NoCloud's files", gpt(ours, entry{efi, "config-2", 4096, 30000}).put(4096*512+isoVolumeID, "cidata  "), OurImage, "an image of esxi-img and a config drive"},
 		{"a config drive alone", gpt(entry{efi, "", 4096, 30000}).put(4096*512+isoVolumeID, "config-2"), Foreign, "GPT: EFI system partition"},
 		{"our name, another place", gpt(entry{efi, disk.PartitionName, 4096, 30000}), Foreign, "GPT:"},
 		{"our name, another type", gpt(entry{"AA31E02A-400F-11DB-9590-000C2911D1B8", disk.PartitionName, 2048, 4095}), Foreign, "VMFS"},

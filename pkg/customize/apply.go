@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/esxi-img/esxi-img/pkg/bootcfg"
+	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/fat32"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/kickstart"
@@ -78,7 +79,9 @@ type editor struct {
 
 	kickstart []byte // nil for the image's own
 	settings  imager.HostSettings
-	metadata  map[string][]byte
+	metadata  map[string][]byte // in the module
+	drive     *disk.Drive       // the partition; nil without one
+	onDrive   map[string][]byte // what it has, if that is another than before
 	record    *Record
 	entries   []tardisk.Entry // of the kickstart's module
 	warnings  []imager.Warning
@@ -308,8 +311,7 @@ func addOptions(have, more []string) []string {
 
 func (e *editor) editMetadata() error {
 	c := &e.changes
-	var err error
-	if e.metadata, err = c.planMetadata(e.image.metadata()); err != nil {
+	if err := e.carry(); err != nil {
 		return err
 	}
 	if c.Drive != nil {
@@ -371,6 +373,7 @@ func (e *editor) packKickstart() error {
 func (e *editor) plan() (*Result, error) {
 	i := e.image
 	layout := i.Layout
+	layout.Drive = e.drive
 	p, planned, _, err := layout.Plan(e.files, i.Dirs)
 	var size *fat32.SizeError
 	if errors.As(err, &size) {
@@ -421,7 +424,7 @@ func (e *editor) fileChanges() []FileChange {
 			out = append(out, compareEntries(f.Path, e.image.entries, e.entries)...)
 		}
 	}
-	return out
+	return append(out, e.driveChanges()...)
 }
 
 func contentOf(r *bytes.Reader) ([]byte, bool) {

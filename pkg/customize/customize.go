@@ -52,7 +52,22 @@ type Changes struct {
 	// Hostname and SSHKeys go into meta_data.json.
 	Hostname string
 	SSHKeys  []string
+
+	// DriveAs says how the image carries its metadata; "" as it does now, in
+	// the module if it has none. DriveSize is the size of the partition, in
+	// bytes; 0 for the one that there is, else disk.MaxDriveSize.
+	DriveAs   Carriage
+	DriveSize int64
 }
+
+// Carriage is how an image carries metadata.
+type Carriage string
+
+// The ways to carry metadata.
+const (
+	AsModule    Carriage = "module"    // in the module that has the kickstart
+	AsPartition Carriage = "partition" // on a partition of its own, behind the volume
+)
 
 // File is an input.
 type File struct {

@@ -20,11 +20,14 @@ func FuzzParseRecord(f *testing.F) {
 
 // FuzzOpen changes bytes of what says where things lie.
 func FuzzOpen(f *testing.F) {
-	b := image(f, imager.Profile{Headroom: 1 << 20})
+	_, b := customized(f, image(f, imager.Profile{Headroom: 1 << 20}), customize.Changes{Hostname: "a", DriveAs: customize.AsPartition, DriveSize: 1 << 20})
 	f.Add(uint32(512), []byte("EFI PARX"))
 	f.Add(uint32(1<<20), []byte{0xEB})
 	f.Add(uint32(1<<20+32*512), []byte{3, 0, 0, 0, 2})
 	f.Add(uint32(len(b)-512), []byte{0})
+	drive := uint32(bytes.Index(b, []byte("\x01CD001")))
+	f.Add(drive, []byte("\x02"))
+	f.Add(drive+156+2, []byte{0xFF, 0, 0, 0})
 	f.Fuzz(func(_ *testing.T, at uint32, change []byte) {
 		r := &changed{bytes.NewReader(b), int64(at), change}
 		img, err := customize.Open(r, int64(len(b)))

@@ -42,6 +42,7 @@ type Image struct {
 	cfgs       []*bootcfg.Config // in the order of bootCfgs
 	entries    []tardisk.Entry   // of the kickstart's module
 	settings   imager.HostSettings
+	drive      *imageDrive
 	fragmented bool // some file is not one run of clusters
 }
 
@@ -81,13 +82,8 @@ func (i *Image) readTable(r io.ReaderAt) (disk.Partition, error) {
 		if !p.EFISystem() || p.Name != disk.PartitionName || p.Offset != disk.PartitionStart {
 			continue
 		}
-		if n := len(table.Partitions); n > 1 {
-			return p, &imager.InputError{
-				Err: fmt.Errorf("has %d partitions, and only one of them is ours: the others would be lost", n), Advice: "use the image as it was built or pulled",
-			}
-		}
 		i.Layout = disk.Layout{SectorSize: table.SectorSize, DiskGUID: table.GUID, PartitionGUID: p.GUID, PartitionName: p.Name, VolumeSize: p.Size}
-		return p, nil
+		return p, i.readDrive(r, table)
 	}
 	return disk.Partition{}, foreign(r, i.Size, errors.New("no partition is named \""+disk.PartitionName+"\""))
 }
@@ -96,7 +92,7 @@ func (i *Image) readTable(r io.ReaderAt) (disk.Partition, error) {
 func foreign(r io.ReaderAt, size int64, why error) error {
 	if f := disk.FormatOf(r); f != disk.Raw {
 		return &imager.InputError{
-			Err: fmt.Errorf("%w: it is a %s file, and only raw images are read", ErrNotOurs, f), Advice: "make it raw first: qemu-img convert -O raw IN OUT",
+			Err: fmt.Errorf("%w: it is a %s file, and only raw and qcow2 images are read", ErrNotOurs, f), Advice: "make it raw first: qemu-img convert -O raw IN OUT",
 		}
 	}
 	// ECMA-119 §8.1.2: the standard identifier of the first descriptor.

@@ -6,13 +6,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/esxi-img/esxi-img/pkg/disk"
+	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
 	"github.com/esxi-img/esxi-img/pkg/plan"
 	"github.com/esxi-img/esxi-img/pkg/progress"
@@ -39,8 +40,15 @@ type WriteOptions struct {
 	// one step. Replace allows any other file to be replaced.
 	Output  string
 	Replace bool
-	// Format is how the disk lies in Output.
-	Format disk.Format
+	// Format is how the disk lies in Output; "" for that of the image where it is
+	// replaced, raw elsewhere. Compress is disk.WriteOptions'.
+	Format   disk.Format
+	Compress bool
+	// Convert makes it no error that there is nothing to change: the output
+	// becomes the same disk. Not where the image is replaced.
+	Convert bool
+	// Backing opens the file behind a qcow2 one; nil refuses such images.
+	Backing disk.OpenBacking
 	// DryRun plans and compares, and writes nothing.
 	DryRun   bool
 	Progress progress.Reporter
@@ -50,14 +58,21 @@ type WriteOptions struct {
 // be read no more.
 type Written struct {
 	*Result
-	// Source is what the image's digest turned out to be.
+	// Format is how the disk lies in the output.
+	Format disk.Format
+	// Source is what the image's digest turned out to be; that of an image that
+	// was only converted was not asked for.
 	Source Source
 	// Differs is how many bytes are other ones than in the image.
 	Differs int64
 }
 
-// WriteFile customises the image in a file, which it closes: Windows does not
-// replace one that is open. The output appears under its name complete and
+// Converted says that nothing was changed: the output is the same disk. There is
+// no Step of it.
+func (w *Written) Converted() bool { return w.Source.Digest == "" }
+
+// WriteFile customises the image in a file, raw or qcow2, which it closes:
+// Windows does not replace one that is open. The output appears under its name complete and
 // synced, or not at all. Where the file system can, it shares the blocks of the
 // image that stay the same. Errors are those of Open and Customize, of package
 // outfile, ErrInUse, and ErrChanged.
@@ -79,13 +94,14 @@ func WriteFile(ctx context.Context, file *os.File, c Changes, opts WriteOptions)
 	if err != nil {
 		return nil, err
 	}
-	img, err := Open(file, size)
-	if err != nil {
+	w := &writing{file: file, opts: opts}
+	if err := w.open(size, before); err != nil {
 		return nil, err
 	}
 	// 1. What cannot be is told of before any work.
-	w := &writing{file: file, image: img, opts: opts, source: Source{Name: filepath.Base(file.Name()), Digest: digestText(nil), Size: size}}
-	if _, err := img.Customize(c, w.source); err != nil {
+	_, err = w.image.Customize(c, w.source)
+	convert := errors.Is(err, ErrNoChange) && opts.Convert && !w.inPlace
+	if err != nil && !convert {
 		return nil, err
 	}
 	// 2. The image's digest, and meanwhile a copy of it.
@@ -93,7 +109,12 @@ func WriteFile(ctx context.Context, file *os.File, c Changes, opts WriteOptions)
 	if err != nil {
 		return nil, err
 	}
-	done, err := w.write(ctx, out, c)
+	var done *Written
+	if convert {
+		done, err = w.convert(ctx, out)
+	} else {
+		done, err = w.write(ctx, out, c)
+	}
 	if err == nil {
 		err = unchanged(file, before)
 	}
@@ -124,10 +145,65 @@ func unchanged(file *os.File, before os.FileInfo) error {
 
 // writing is one way from an image to another.
 type writing struct {
-	file   *os.File
-	image  *Image
-	opts   WriteOptions
-	source Source
+	file *os.File
+	disk io.ReaderAt // what file holds
+	// as is the format of file, inPlace that it is the output, too.
+	as      disk.Format
+	inPlace bool
+	image   *Image
+	opts    WriteOptions
+	source  Source
+}
+
+// open opens the image in the file, and finds out what its output will be.
+func (w *writing) open(size int64, file os.FileInfo) error {
+	var err error
+	if w.disk, size, w.as, err = openDisk(w.file, size, w.opts.Backing); err != nil {
+		return err
+	}
+	if w.image, err = Open(w.disk, size); err != nil {
+		return err
+	}
+	w.source = Source{Name: filepath.Base(w.file.Name()), Digest: digestText(nil), Size: size}
+	if old, err := os.Stat(w.opts.Output); err == nil {
+		w.inPlace = os.SameFile(old, file)
+	}
+	if w.opts.Format == "" {
+		w.opts.Format = disk.Raw
+		if w.inPlace {
+			w.opts.Format = w.as
+		}
+	}
+	return w.checkInPlace()
+}
+
+// checkInPlace refuses to replace what holds more than a disk.
+func (w *writing) checkInPlace() error {
+	q, ok := w.disk.(*disk.QCOW2Disk)
+	if !ok || !w.inPlace {
+		return nil
+	}
+	const advice = "write to another file with --output"
+	switch {
+	case q.Snapshots > 0:
+		return &imager.InputError{Err: fmt.Errorf("has %d snapshots, which would be lost", q.Snapshots), Advice: advice}
+	case q.Backing != "":
+		return &imager.InputError{Err: fmt.Errorf("lies over %s, and would have all of the disk itself", q.Backing), Advice: advice}
+	}
+	return nil
+}
+
+// openDisk opens the disk in a file.
+func openDisk(r io.ReaderAt, size int64, open disk.OpenBacking) (io.ReaderAt, int64, disk.Format, error) {
+	out, size, as, err := disk.OpenDisk(r, size, open)
+	var refused *disk.QCOW2Error
+	if errors.As(err, &refused) {
+		return nil, 0, as, &imager.InputError{Err: err, Advice: refused.Advice}
+	}
+	if err == nil && as != disk.Raw && size > plan.MaxSize {
+		return nil, 0, as, &imager.InputError{Err: fmt.Errorf("has a disk of %d bytes, more than an image of ours can have (%d)", size, int64(plan.MaxSize)), Advice: "customize the image before its disk is made larger"}
+	}
+	return out, size, as, err
 }
 
 // create begins the output; nil for a dry run.
@@ -135,11 +211,7 @@ func (w *writing) create(source os.FileInfo) (*outfile.File, error) {
 	if w.opts.DryRun {
 		return nil, nil //nolint:nilnil // nothing is written
 	}
-	replace := w.opts.Replace
-	if old, err := os.Stat(w.opts.Output); err == nil && os.SameFile(old, source) {
-		replace = true
-	}
-	out, err := outfile.Create(w.opts.Output, replace)
+	out, err := outfile.Create(w.opts.Output, w.opts.Replace || w.inPlace)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +222,11 @@ func (w *writing) create(source os.FileInfo) (*outfile.File, error) {
 	return out, nil
 }
 
-func (w *writing) raw() bool { return w.opts.Format == "" || w.opts.Format == disk.Raw }
+func (w *writing) raw() bool { return w.opts.Format == disk.Raw }
+
+func (w *writing) options() disk.WriteOptions {
+	return disk.WriteOptions{Format: w.opts.Format, Compress: w.opts.Compress, Name: filepath.Base(w.opts.Output), Progress: w.opts.Progress}
+}
 
 func (w *writing) write(ctx context.Context, out *outfile.File, c Changes) (*Written, error) {
 	if err := w.copyAndDigest(ctx, out); err != nil {
@@ -162,9 +238,9 @@ func (w *writing) write(ctx context.Context, out *outfile.File, c Changes) (*Wri
 		return nil, err
 	}
 	// 4. What is different.
-	done := &Written{Result: r, Source: w.source}
+	done := &Written{Result: r, Format: w.opts.Format, Source: w.source}
 	if out == nil || !w.raw() {
-		done.Differs, err = update(ctx, w.file, nil, r)
+		done.Differs, err = update(ctx, w.disk, nil, r)
 	} else {
 		done.Differs, err = update(ctx, out.File, out.File, r)
 	}
@@ -172,7 +248,7 @@ func (w *writing) write(ctx context.Context, out *outfile.File, c Changes) (*Wri
 		return nil, err
 	}
 	if out != nil && !w.raw() {
-		err = disk.CopyFile(ctx, out.File, w.file, r.Plan, disk.WriteOptions{Format: w.opts.Format, Progress: w.opts.Progress}, w.phase())
+		err = disk.CopyFile(ctx, out.File, w.file, r.Plan, w.options(), w.phase())
 	}
 	return done, err
 }
@@ -181,38 +257,37 @@ func (w *writing) phase() string { return "write " + filepath.Base(w.opts.Output
 
 // copyAndDigest makes a raw output the image as it is, and finds its digest.
 func (w *writing) copyAndDigest(ctx context.Context, out *outfile.File) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	var hashErr, copyErr error
 	sum := sha256.New()
-	wg.Go(func() {
-		if hashErr = readAll(ctx, sum, w.file, w.source.Size); hashErr != nil {
-			cancel()
+	// A file that shares its blocks is a copy already.
+	if out == nil || !w.raw() || w.as == disk.Raw && disk.Clone(out.File, w.file) {
+		if err := readAll(ctx, sum, w.disk, w.source.Size); err != nil {
+			return err
 		}
-	})
-	if out != nil && w.raw() {
-		if copyErr = w.copy(ctx, out); copyErr != nil {
-			cancel()
-		}
-	}
-	wg.Wait()
-	if copyErr != nil && !errors.Is(copyErr, context.Canceled) {
-		return copyErr
-	}
-	if err := errors.Join(hashErr, copyErr); err != nil {
+	} else if err := w.copy(ctx, out, sum); err != nil {
 		return err
 	}
 	w.source.Digest = digestText(sum.Sum(nil))
 	return nil
 }
 
-func (w *writing) copy(ctx context.Context, out *outfile.File) error {
+func (w *writing) copy(ctx context.Context, out *outfile.File, sum hash.Hash) error {
 	p, err := w.image.Plan()
 	if err != nil {
 		return err
 	}
-	return disk.CopyFile(ctx, out.File, w.file, p, disk.WriteOptions{Progress: w.opts.Progress}, w.phase())
+	runs, total := dataRuns(p, w.source.Size), int64(0)
+	for _, r := range runs {
+		total += r.n
+	}
+	report := progress.Or(w.opts.Progress)
+	report.Start(w.phase(), total)
+	defer report.Done()
+	if w.as == disk.Raw {
+		if done, err := copyInKernel(ctx, out.File, w.file, runs, sum, w.source.Size, report); done || err != nil {
+			return err
+		}
+	}
+	return (&copyOnce{from: w.disk, to: out.File, runs: runs, sum: sum, report: report}).run(ctx, w.source.Size)
 }
 
 func digestText(sum []byte) string {
@@ -251,7 +326,7 @@ func short(err error) error {
 // update compares a disk with a plan, returns how many bytes differ, and with to
 // writes those. What has to be where the image had it is not read: the disk is
 // the image, or a copy of it.
-func update(ctx context.Context, have *os.File, to *os.File, r *Result) (int64, error) {
+func update(ctx context.Context, have io.ReaderAt, to *os.File, r *Result) (int64, error) {
 	u := &updater{have: have, to: to, want: make([]byte, windowSize), is: make([]byte, windowSize)}
 	if to != nil {
 		if err := to.Truncate(r.Plan.Size); err != nil {
@@ -273,7 +348,8 @@ func update(ctx context.Context, have *os.File, to *os.File, r *Result) (int64, 
 }
 
 type updater struct {
-	have, to *os.File
+	have     io.ReaderAt
+	to       *os.File
 	want, is []byte
 	differs  int64
 }

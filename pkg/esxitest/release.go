@@ -37,6 +37,15 @@ func (r Release) VolumeID() string {
 	return id[:min(len(id), 32)]
 }
 
+// WithBuild returns the release as another build of it.
+func (r Release) WithBuild(build string) Release {
+	for _, text := range []*string{&r.Profile, &r.VIBVersion, &r.BootBuild} {
+		*text = strings.ReplaceAll(*text, r.Build, build)
+	}
+	r.Build = build
+	return r
+}
+
 // Releases returns the presets, oldest first: 6.7U2, 7.0.0, 8.0.2, 8.0.3, 9.0.
 func Releases() []Release {
 	return []Release{Release67U2(), Release700(), Release802(), Release803(), Release900()}

@@ -62,6 +62,8 @@ type DiskReport struct {
 	FromBackupGPT  bool
 	PartitionStart int64
 	PartitionSize  int64
+	// Drive is the partition with a config drive, nil without one.
+	Drive *DriveReport
 }
 
 // FileReport is a file of either.
@@ -121,6 +123,9 @@ func InspectDisk(r io.ReaderAt, size int64) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Disk: d, Size: size}
+	if err := d.addDrive(r, size); err != nil {
+		return nil, err
+	}
 	if d.FromBackupGPT {
 		report.Warnings = append(report.Warnings, Warning{
 			Input: "GPT", Message: "the primary table is damaged; this is from the backup at the end of the disk",
@@ -143,7 +148,7 @@ var ErrNoVolume = errors.New("no EFI system partition: this is not an image of o
 func openVolume(r io.ReaderAt, size int64) (*fat32.FS, *DiskReport, error) {
 	table, err := disk.ReadTable(r, size)
 	if f := disk.FormatOf(r); err != nil && f != disk.Raw {
-		return nil, nil, &InputError{Err: fmt.Errorf("is a %s file, not a raw disk image", f), Advice: "make it raw first: qemu-img convert -O raw IN OUT"}
+		return nil, nil, &InputError{Err: fmt.Errorf("is a %s file, not a raw or qcow2 disk image", f), Advice: "make it raw first: qemu-img convert -O raw IN OUT"}
 	}
 	if err != nil {
 		return nil, nil, &InputError{Err: err, Advice: "give an installer ISO or a disk image that esxi-img made"}
