@@ -408,7 +408,7 @@ func (a *assembly) fit(g *goal, size int64) error {
 		return &PlanError{fmt.Errorf("the image's partition begins at %d: its partition table cannot be made for a disk of another size", a.partition), "use a later version of esxi-img"}
 	}
 	l := &a.layout
-	head, tail, err := disk.Tables(size, l.VolumeSize, l.SectorSize, disk.Options{DiskGUID: l.DiskGUID, PartitionGUID: l.PartitionGUID, PartitionName: l.PartitionName})
+	head, tail, err := disk.Tables(size, l.VolumeSize, l.SectorSize, disk.Options{DiskGUID: l.DiskGUID, PartitionGUID: l.PartitionGUID, PartitionName: l.PartitionName, Drive: l.Drive})
 	if err != nil {
 		return &PlanError{err, ""}
 	}

@@ -19,6 +19,11 @@ type CopyOptions struct {
 	Tag string
 	// Force lets Tag move to other content.
 	Force bool
+	// Promote lets Tag move from an image to one of the same build or a later
+	// one. What is copied has to be an image that Verifier accepts in both places.
+	Promote bool
+	// DryRun copies nothing, and tells what would be.
+	DryRun bool
 	// AllowSecrets publishes kickstarts whatever is in them.
 	AllowSecrets bool
 	// Verifier decides whether it may be copied; it must be given.
@@ -31,6 +36,11 @@ type Copied struct {
 	Digest       digest.Digest `json:"digest"`
 	Verification *Verification `json:"verification"`
 	Tags         []PushedTag   `json:"tags"`
+	// Replaced is what CopyOptions.Tag named before, nil for nothing.
+	Replaced *Replaced `json:"replaced,omitempty"`
+	// DryRun says that nothing was done: all else is what would be. Sent may be
+	// mounted then.
+	DryRun bool `json:"dryRun,omitempty"`
 	// Manifests are what the digest reaches, itself included, Referrers what
 	// refers to any of them: signatures and attestations.
 	Manifests int             `json:"manifests"`
@@ -59,7 +69,12 @@ func Copy(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := checkTag(ctx, to, opts.Tag, d.Digest, opts.Force); err != nil {
+	tag, err := newMover(ctx, from, d, to, &opts)
+	if err != nil {
+		return nil, err
+	}
+	replaced, err := tag.check(ctx)
+	if err != nil {
 		return nil, err
 	}
 	// 2. What belongs to it.
@@ -72,11 +87,21 @@ func Copy(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, 
 		return nil, err
 	}
 	// 3. Whether it may be published: what goes to a folder or file is not.
-	out := &Copied{Digest: d.Digest, Verification: verified, Missing: g.missing}
+	out := &Copied{Digest: d.Digest, Verification: verified, Missing: g.missing, DryRun: opts.DryRun}
+	if replaced != nil && replaced.Digest != d.Digest {
+		out.Replaced = replaced
+	}
 	if to.Reference().Scheme == "" {
 		if out.Findings, err = g.checkSecrets(ctx, opts.AllowSecrets); err != nil {
 			return nil, err
 		}
+	}
+	release, err := releaseTag(ctx, from, d)
+	if err != nil {
+		return nil, err
+	}
+	if opts.DryRun {
+		return out, out.estimate(ctx, g, to, opts.Tag, release)
 	}
 	// 4. Blobs, then manifests, each after what it lists or refers to.
 	var count Pushed
@@ -89,14 +114,10 @@ func Copy(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, 
 	}
 	out.Sent, out.Mounted, out.Present = count.Sent, count.Mounted, count.Present
 	// 5. The names.
-	if err := setTag(ctx, to, d, opts.Tag, opts.Force); err != nil {
+	if err := tag.set(ctx); err != nil {
 		return nil, err
 	}
 	out.Tags = []PushedTag{{opts.Tag, true, d.Digest}}
-	release, err := releaseTag(ctx, from, d)
-	if err != nil {
-		return nil, err
-	}
 	if release != "" && release != opts.Tag {
 		tag, err := setReleaseTag(ctx, to, d, release)
 		if err != nil {
@@ -105,6 +126,49 @@ func Copy(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, 
 		out.Tags = append(out.Tags, tag)
 	}
 	return out, to.Commit(ctx)
+}
+
+// estimate tells what a copy would do.
+func (c *Copied) estimate(ctx context.Context, g *graph, to *registry.Repository, tag, release string) error {
+	var referrers []string
+	count := func(d ocispec.Descriptor) error {
+		there, err := to.Exists(ctx, d)
+		if there {
+			c.Present += d.Size
+		} else {
+			c.Sent += d.Size
+		}
+		return err
+	}
+	for _, n := range g.nodes {
+		if n.subject == nil {
+			c.Manifests++
+		} else {
+			referrers = append(referrers, n.artifactType)
+		}
+		if err := count(n.Descriptor); err != nil {
+			return err
+		}
+	}
+	for _, l := range g.loads {
+		if err := count(l.desc); err != nil {
+			return err
+		}
+	}
+	c.Referrers = countTypes(referrers)
+	c.Tags = []PushedTag{{tag, true, c.Digest}}
+	if release == "" || release == tag {
+		return nil
+	}
+	have, err := to.Resolve(ctx, release)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		have.Digest = c.Digest
+	case err != nil:
+		return err
+	}
+	c.Tags = append(c.Tags, PushedTag{release, have.Digest == c.Digest, have.Digest})
+	return nil
 }
 
 // checkSecrets looks into every kickstart.

@@ -113,7 +113,7 @@ func TestCopiesOfOtherTools(t *testing.T) {
 func pulled(t *testing.T, r *registry.Repository) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "esxi.img")
-	to, err := artifact.ToFile(path, false)
+	to, err := artifact.ToFile(path, artifact.FileOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

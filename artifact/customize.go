@@ -100,10 +100,17 @@ func (a *assembly) customize(p *plan.Plan) (*plan.Plan, error) {
 		return nil, &CustomizeError{err}
 	}
 	table, err := disk.ReadTable(&out, out.Size)
-	if err != nil || len(table.Partitions) != 1 || table.Partitions[0].Offset != disk.PartitionStart {
+	if err != nil || len(table.Partitions) == 0 || table.Partitions[0].Offset != disk.PartitionStart {
 		return nil, &CustomizeError{errors.Join(errors.New("the customised disk is not one of ours"), err)}
 	}
-	a.layout.VolumeSize = table.Partitions[0].Size
+	a.layout.VolumeSize, a.layout.Drive = table.Partitions[0].Size, nil
+	switch drive, ok := table.ConfigDrive(); {
+	case ok:
+		// Its bytes are the plan's: what counts here is its place.
+		a.layout.Drive = &disk.Drive{Size: drive.Size, GUID: drive.GUID}
+	case len(table.Partitions) > 1:
+		return nil, &CustomizeError{errors.New("the customised disk has a partition that is not one of ours")}
+	}
 	a.custom.closed = true
 	return &out, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/customize"
+	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/kickstart"
 	"github.com/esxi-img/esxi-img/pkg/plan"
@@ -122,7 +123,7 @@ func TestPullCustomizedRefuses(t *testing.T) {
 			dir := t.TempDir()
 			opts := skip
 			opts.Customize = c
-			to, err := artifact.ToFile(filepath.Join(dir, "esxi.img"), false)
+			to, err := artifact.ToFile(filepath.Join(dir, "esxi.img"), artifact.FileOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,4 +138,82 @@ func TestPullCustomizedRefuses(t *testing.T) {
 			only(t, dir)
 		})
 	}
+}
+
+// A partition for the config drive is pulled with the rest, also to a larger
+// disk and with identifiers of its own, and replaces or removes another.
+func TestPullCustomizedPartition(t *testing.T) {
+	layout, _ := packLarge(t, imager.Profile{Headroom: 1 << 20})
+	s := serve(t, layout)
+	source := customize.Source{Name: "image", Digest: "sha256:0"}
+	onPartition := customize.Changes{Hostname: "esx1", DriveAs: customize.AsPartition, DriveSize: 2 << 20}
+	image := diskOf(t, layout)
+	img, err := customize.Open(bytes.NewReader(image), int64(len(image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := img.Customize(onPartition, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := io.ReadAll(r.Plan.Reader())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "esxi.img")
+	opts := skip
+	opts.Check = true
+	opts.Customize = customizing(onPartition, source)
+	pullTo(t, s.repo, path, opts)
+	holds(t, path, want)
+
+	drives := map[string][]byte{}
+	for name, c := range map[string]struct {
+		sector int
+		size   int64
+	}{"512": {512, int64(len(want)) + 3<<20}, "4096": {4096, 300 << 20}} {
+		// A larger disk, other identifiers.
+		opts.UniqueIDs = true
+		d := newDevice(c.size, c.sector)
+		if _, err := pullToDevice(t, s.repo, d, opts); err != nil {
+			t.Fatal(err)
+		}
+		table, p := configDrive(t, d.medium)
+		if first, own := configDrive(t, want); table.GUID == first.GUID || p.GUID == own.GUID || p.Size != 2<<20 {
+			t.Errorf("%s: %+v", name, p)
+		}
+		drives[name] = bytes.Clone(d.medium[p.Offset : p.Offset+p.Size])
+		if _, err := customize.Open(bytes.NewReader(d.medium), d.info.Size); err != nil {
+			t.Error(err)
+		}
+		// Without a partition the next time: nothing of it is left.
+		opts.UniqueIDs = false
+		plain := opts
+		plain.Customize = customizing(customize.Changes{Hostname: "esx1"}, source)
+		if _, err := pullToDevice(t, s.repo, d, plain); err != nil {
+			t.Fatal(err)
+		}
+		if table, err = disk.ReadTable(bytes.NewReader(d.medium), d.info.Size); err != nil || table.FromBackup || len(table.Partitions) != 1 {
+			t.Errorf("%s: %+v, %v", name, table, err)
+		}
+	}
+	_, p := configDrive(t, want)
+	for name, drive := range drives {
+		if !bytes.Equal(drive, want[p.Offset:p.Offset+p.Size]) {
+			t.Errorf("%s: the drive on the device is another one", name)
+		}
+	}
+}
+
+func configDrive(t *testing.T, b []byte) (*disk.Table, disk.Partition) {
+	t.Helper()
+	table, err := disk.ReadTable(bytes.NewReader(b), int64(len(b)))
+	if err != nil || table.FromBackup {
+		t.Fatalf("%+v, %v", table, err)
+	}
+	p, ok := table.ConfigDrive()
+	if !ok {
+		t.Fatalf("no config drive: %+v", table)
+	}
+	return table, p
 }

@@ -24,8 +24,9 @@ type BuildOptions struct {
 	// it to be there.
 	Output  string
 	Replace bool
-	// Format is how the disk lies in Output.
-	Format disk.Format
+	// Format is how the disk lies in Output, Compress disk.WriteOptions'.
+	Format   disk.Format
+	Compress bool
 
 	Workers  int // 0 for as many as help
 	Progress progress.Reporter
@@ -99,7 +100,9 @@ func copyDisk(ctx context.Context, out *outfile.File, layout *registry.Layout, p
 	if err != nil {
 		return err
 	}
-	return disk.CopyFile(ctx, out.File, raw, plan, disk.WriteOptions{Format: opts.Format, Workers: opts.Workers, Progress: opts.Progress}, "write "+filepath.Base(opts.Output))
+	return disk.CopyFile(ctx, out.File, raw, plan, disk.WriteOptions{
+		Format: opts.Format, Compress: opts.Compress, Name: filepath.Base(opts.Output), Workers: opts.Workers, Progress: opts.Progress,
+	}, "write "+filepath.Base(opts.Output))
 }
 
 // tagAll gives an image its tags, LatestTag last.

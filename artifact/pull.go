@@ -225,6 +225,17 @@ func (p *puller) release(b []byte) {
 	}
 }
 
+// dropBuffers frees those that are not in use: no more are needed.
+func (p *puller) dropBuffers() {
+	for {
+		select {
+		case <-p.free:
+		default:
+			return
+		}
+	}
+}
+
 func (p *puller) openSeeds(paths []string) error {
 	for _, path := range paths {
 		s, err := openSeed(path)

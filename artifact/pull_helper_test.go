@@ -143,7 +143,7 @@ func pullTo(tb testing.TB, from *registry.Repository, path string, opts artifact
 
 func tryPull(ctx context.Context, tb testing.TB, from *registry.Repository, path string, force bool, opts artifact.PullOptions) (*artifact.Pulled, error) {
 	tb.Helper()
-	to, err := artifact.ToFile(path, force)
+	to, err := artifact.ToFile(path, artifact.FileOptions{Force: force})
 	if err != nil {
 		return nil, err
 	}

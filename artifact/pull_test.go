@@ -204,17 +204,17 @@ func TestPullRefusesForeignFiles(t *testing.T) {
 // The second of two pulls to one file is told so.
 func TestPullOneAtATime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "esxi.img")
-	first, err := artifact.ToFile(path, false)
+	first, err := artifact.ToFile(path, artifact.FileOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := artifact.ToFile(path, false); !errors.Is(err, outfile.ErrBusy) {
+	if _, err := artifact.ToFile(path, artifact.FileOptions{}); !errors.Is(err, outfile.ErrBusy) {
 		t.Errorf("the second: %v", err)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := artifact.ToFile(path, false)
+	again, err := artifact.ToFile(path, artifact.FileOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

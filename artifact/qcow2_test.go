@@ -92,7 +92,8 @@ func sameDescriptor(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest 
 func TestBuildWritesFormats(t *testing.T) {
 	for _, format := range disk.Formats() {
 		dir := t.TempDir()
-		both, alone := filepath.Join(dir, "both"), filepath.Join(dir, "alone")
+		// Of the same name, which a file can have in it.
+		both, alone := filepath.Join(dir, "esxi"), filepath.Join(t.TempDir(), "esxi")
 		if _, err := artifact.Build(t.Context(), source(t, fixed(t)), filepath.Join(dir, "layout"), artifact.BuildOptions{Output: both, Format: format}); err != nil {
 			t.Fatal(err)
 		}

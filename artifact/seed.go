@@ -27,9 +27,10 @@ const (
 
 // seed is a file or a device that may hold some of an image.
 type seed struct {
-	file  *os.File
-	owned bool // by the seed, which closes it
-	size  int64
+	file io.ReaderAt // of a qcow2 file the disk in it
+	size int64
+	// closer closes it; nil where somebody else does.
+	closer io.Closer
 	// bySize are its files, if it is an ISO or a disk with a volume; each with
 	// its size.
 	bySize map[int64][]*candidate
@@ -83,20 +84,27 @@ func seedOf(f *os.File) (*seed, error) {
 }
 
 // Formats whose bytes do not lie where a disk has them, by how they begin.
-var packedFormats = map[string]string{"QFI\xfb": "qcow2", "KDMV": "vmdk", "\x1f\x8b": "gzip", "(\xb5/\xfd": "zstd"}
+var packedFormats = map[string]string{"KDMV": "vmdk", "\x1f\x8b": "gzip", "(\xb5/\xfd": "zstd"}
 
 // newSeed finds out what a seed of size bytes is. With shared, somebody else
 // closes it.
 func newSeed(f *os.File, size int64, shared bool) (*seed, error) {
-	s := &seed{file: f, owned: !shared, size: size, bySize: map[int64][]*candidate{}}
+	s := &seed{bySize: map[int64][]*candidate{}}
+	if !shared {
+		s.closer = f
+	}
 	var head [4]byte
 	if n, err := f.ReadAt(head[:], 0); n < len(head) {
 		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
 	for magic, name := range packedFormats {
 		if strings.HasPrefix(string(head[:]), magic) {
-			return nil, fmt.Errorf("is in the format %s: a seed has to be a raw disk or an ISO", name)
+			return nil, fmt.Errorf("is in the format %s: a seed has to be a raw disk, a qcow2 file or an ISO", name)
 		}
+	}
+	var err error
+	if s.file, s.size, _, err = disk.OpenDisk(f, size, nil); err != nil {
+		return nil, err
 	}
 	if medium, err := iso.Open(f, size); err == nil {
 		for _, x := range medium.Files() {
@@ -206,8 +214,8 @@ func readsAs(r io.ReaderAt, off int64, c *chunk, b []byte) bool {
 
 // Close closes the file.
 func (s *seed) Close() error {
-	if !s.owned {
+	if s.closer == nil {
 		return nil
 	}
-	return s.file.Close()
+	return s.closer.Close()
 }

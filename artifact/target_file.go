@@ -17,29 +17,45 @@ import (
 // where the next pull finds what a killed one left.
 type toFile struct {
 	partial *outfile.Partial
+	opts    FileOptions
+	replace bool     // the output may be there
 	old     *os.File // what the output is so far, nil if it is not there
 	done    bool
 }
 
+// FileOptions say how a disk lies in a file.
+type FileOptions struct {
+	// Force replaces what is no image of ours, too.
+	Force bool
+	// Format is that of the file, "" for raw. In any other the disk comes to lie
+	// raw beside it first, and takes that room for as long.
+	Format disk.Format
+	// Compress is disk.WriteOptions'.
+	Compress bool
+}
+
+func (o *FileOptions) raw() bool { return o.Format == "" || o.Format == disk.Raw }
+
 // ToFile is a file of that name as a destination. One that is there is
 // replaced at the end if it is an image of ours, any other with force only. The
 // error may be a *TargetError or outfile.ErrBusy.
-func ToFile(path string, force bool) (Destination, error) {
+func ToFile(path string, opts FileOptions) (Destination, error) {
 	if blockdev.Meant(path) {
 		return nil, &TargetError{path, blockdev.ErrNotDevice, "name a disk; a file cannot lie there"}
 	}
-	old, err := openOld(path, force)
+	old, err := openOld(path, opts.Force)
 	if err != nil {
 		return nil, err
 	}
-	partial, err := outfile.OpenPartial(path, force || old != nil)
+	replace := opts.Force || old != nil
+	partial, err := outfile.OpenPartial(path, replace)
 	if err != nil {
 		if old != nil {
 			err = errors.Join(err, old.Close())
 		}
 		return nil, err
 	}
-	return &toFile{partial: partial, old: old}, nil
+	return &toFile{partial: partial, opts: opts, replace: replace, old: old}, nil
 }
 
 // openOld opens what the output is so far, if it may be replaced.
@@ -61,7 +77,7 @@ func openOld(path string, force bool) (*os.File, error) {
 	if force {
 		return f, nil
 	}
-	content, err := blockdev.Probe(f, info.Size(), 512)
+	content, err := probe(f, info.Size())
 	if err == nil && content.Kind == blockdev.Foreign && info.Size() > 0 {
 		err = &TargetError{path, fmt.Errorf("holds something else than an image of ours: %s", content.Description), "choose another --output, or --force to replace it"}
 	}
@@ -69,6 +85,19 @@ func openOld(path string, force bool) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// probe tells what lies in a file, raw or qcow2.
+func probe(f *os.File, size int64) (blockdev.Content, error) {
+	r, size, _, err := disk.OpenDisk(f, size, nil)
+	var refused *disk.QCOW2Error
+	switch {
+	case errors.As(err, &refused):
+		return blockdev.Content{Kind: blockdev.Foreign, Description: err.Error()}, nil
+	case err != nil:
+		return blockdev.Content{}, err
+	}
+	return blockdev.Probe(r, size, 512)
 }
 
 func (f *toFile) demand() demand { return demand{} }
@@ -125,7 +154,7 @@ func (f *toFile) isSame(ctx context.Context, p *puller) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if info.Size() == p.goal.size {
+	if info.Size() == p.goal.size && f.opts.raw() {
 		if p.check {
 			dropCache(f.old)
 		}
@@ -170,7 +199,28 @@ func (f *toFile) write(ctx context.Context, p *puller) error {
 	if err := f.closeOld(); err != nil {
 		return err
 	}
-	return f.partial.Commit()
+	if f.opts.raw() {
+		return f.partial.Commit()
+	}
+	return f.convert(ctx, p)
+}
+
+// convert writes the output in its format, from the disk that lies raw beside
+// it; what is written is checked once more.
+func (f *toFile) convert(ctx context.Context, p *puller) error {
+	disked, err := p.goal.plan(f.partial, p.image.Config.Disk.SectorSize)
+	if err != nil {
+		return err
+	}
+	p.report.Done()
+	p.dropBuffers()
+	err = disk.WriteFile(ctx, f.partial.Path(), disked, disk.WriteOptions{
+		Format: f.opts.Format, Compress: f.opts.Compress, Replace: f.replace, Progress: p.report,
+	})
+	if err != nil {
+		return err
+	}
+	return f.partial.Discard(nil)
 }
 
 // prepare makes the file as large as it has to be, and finds out what is
@@ -199,7 +249,7 @@ func (f *toFile) clone(p *puller) bool {
 			}
 		}
 	}
-	return f.old != nil && disk.Clone(f.partial.File, f.old)
+	return f.old != nil && disk.FormatOf(f.old) == disk.Raw && disk.Clone(f.partial.File, f.old)
 }
 
 // ReadAt implements place.
