@@ -25,16 +25,22 @@ var medium = sync.OnceValue(func() []byte { return esxitest.Bytes() })
 // packed is an image of a synthetic medium in a layout.
 func packed(tb testing.TB) (*registry.Repository, ocispec.Descriptor) {
 	tb.Helper()
+	return packedOf(tb, medium(), imager.Profile{Headroom: 1 << 20})
+}
+
+// packedOf is an image of a medium.
+func packedOf(tb testing.TB, medium []byte, profile imager.Profile) (*registry.Repository, ocispec.Descriptor) {
+	tb.Helper()
 	l, err := registry.NewLayout(tb.TempDir())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := bytes.NewReader(medium())
+	r := bytes.NewReader(medium)
 	opened, err := iso.Open(r, r.Size())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	img, err := imager.New(opened, imager.Profile{Headroom: 1 << 20})
+	img, err := imager.New(opened, profile)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -31,9 +31,11 @@ type fake struct {
 	types      map[string]string // of manifests that are no indexes
 	blobs      map[digest.Digest]string
 	referrers  map[digest.Digest][]ocispec.Descriptor
-	page       int           // tags of a page; 0: all
-	delay      time.Duration // of each answer
-	digestless bool          // answers to HEAD tell no digest
+	page       int                   // tags of a page; 0: all
+	delay      time.Duration         // of each answer
+	digestless bool                  // answers to HEAD tell no digest
+	deletes    func(name string) int // answers DELETE, before it is done; 0: it is done
+	leaveTags  bool                  // of what is deleted by its digest
 }
 
 func newFake(tb testing.TB) *fake {
@@ -82,9 +84,38 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case what == "referrers":
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		answer(w, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: f.referrers[digest.Digest(name)]})
+	case r.Method == http.MethodDelete:
+		f.remove(w, name)
 	default:
 		f.manifest(w, r, name)
 	}
+}
+
+// remove removes a tag, or what has a digest with the tags that name it.
+func (f *fake) remove(w http.ResponseWriter, name string) {
+	if f.deletes != nil {
+		if status := f.deletes(name); status != 0 {
+			w.WriteHeader(status)
+			return
+		}
+	}
+	_, isBlob := f.blobs[digest.Digest(name)]
+	delete(f.blobs, digest.Digest(name))
+	for tag, m := range f.tags {
+		if tag == name || string(digest.FromString(m)) == name {
+			isBlob = true
+			if tag == name || !f.leaveTags {
+				delete(f.tags, tag)
+			} else {
+				f.tags[tag] = ""
+			}
+		}
+	}
+	if !isBlob {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
 }
 
 func answer(w http.ResponseWriter, v any) {
@@ -111,6 +142,12 @@ func (f *fake) manifest(w http.ResponseWriter, r *http.Request, name string) {
 	if !ok {
 		body, ok = f.blobs[digest.Digest(name)]
 	}
+	for _, m := range f.tags {
+		if !ok && string(digest.FromString(m)) == name {
+			body, ok = m, true
+		}
+	}
+	ok = ok && body != "" // a tag may name nothing
 	if !ok {
 		http.NotFound(w, r)
 		return

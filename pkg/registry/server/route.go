@@ -30,6 +30,9 @@ type route struct {
 	reference string // tag, digest, or an upload's id
 }
 
+// isAPI says whether a path is the registry's.
+func isAPI(path string) bool { return path == "/v2" || strings.HasPrefix(path, "/v2/") }
+
 // parseRoute reads a path from its end: a name may have any word in it.
 func parseRoute(path string) (route, error) {
 	rest, ok := strings.CutPrefix(path, "/v2")
@@ -144,6 +147,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) route(w http.ResponseWriter, r *http.Request) error {
+	if s.opts.Pages != nil && !isAPI(r.URL.Path) {
+		s.opts.Pages.ServeHTTP(w, r)
+		return nil
+	}
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	rt, err := parseRoute(r.URL.Path)

@@ -61,6 +61,9 @@ type Options struct {
 	// Name is the repository's where the folder is a layout itself; "": as the
 	// folder is called.
 	Name string
+	// Pages answers whatever is asked for outside the API, which begins with /v2.
+	// Nil: nobody does.
+	Pages http.Handler
 	// Log is told of each request when it has been answered, from many
 	// goroutines at once. Nil: nobody is.
 	Log func(Request)

@@ -1,0 +1,213 @@
+package page
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/esxi-img/esxi-img/pkg/catalog"
+)
+
+// What is shown of a difference is made twice: here, and in compare.js for two
+// images of a folder that nobody serves. A test holds the two against each
+// other.
+
+// differenceView is a difference as tables.
+type differenceView struct {
+	A, B      sideView
+	Same      bool
+	Summary   []string
+	Tables    []tableView
+	Kickstart []line
+	// Veiled says that the kickstarts differ in what is not shown alone.
+	Veiled bool
+	// Boot says that boot.cfg could not be read.
+	BootUnknown bool
+}
+
+type sideView struct{ Name, Href, Release string }
+
+// tableView is a table. One that is folded follows from another.
+type tableView struct {
+	Caption string
+	Heads   []string
+	Rows    [][]cell
+	Folded  bool
+	More    int // rows that are not shown
+}
+
+// cell of a table. Change is set where it says how something differs.
+type cell struct {
+	Text   string
+	Change string
+}
+
+func (d *Difference) view() differenceView {
+	v := differenceView{A: d.A.side(), B: d.B.side(), Same: !d.Different && !d.Veiled, Veiled: d.Veiled, BootUnknown: d.BootUnknown}
+	v.Summary = d.summary()
+	shown, hidden := d.files()
+	for _, t := range []tableView{
+		properties(d.Properties), vibs(d.VIBs), files("Files", shown), files("Files of VIBs that change", hidden), boot(d.Boot),
+	} {
+		if len(t.Rows) > 0 {
+			v.Tables = append(v.Tables, t.bounded())
+		}
+	}
+	v.Kickstart = changed(cleanLines(d.Kickstart))
+	return v
+}
+
+func (r *Row) side() sideView { return sideView{r.name(), r.href(), r.release()} }
+
+func (t tableView) bounded() tableView {
+	if len(t.Rows) > maxRows {
+		t.Rows, t.More = t.Rows[:maxRows], len(t.Rows)-maxRows
+	}
+	return t
+}
+
+// files splits those whose change follows from their VIB's.
+func (d *Difference) files() (shown, hidden []catalog.FileChange) {
+	for _, f := range d.Files {
+		if f.VIB != "" && slices.ContainsFunc(d.VIBs, func(v catalog.VIBChange) bool { return v.Name == f.VIB }) {
+			hidden = append(hidden, f)
+		} else {
+			shown = append(shown, f)
+		}
+	}
+	return shown, hidden
+}
+
+func (d *Difference) summary() []string {
+	var out []string
+	add := func(name, text string) {
+		if text != "" {
+			out = append(out, name+": "+text)
+		}
+	}
+	add("VIBs", counted(d.VIBs, func(c catalog.VIBChange) catalog.Change { return c.Change }))
+	add("Files", counted(d.Files, func(c catalog.FileChange) catalog.Change { return c.Change }))
+	add("boot.cfg", counted(d.Boot, func(c catalog.BootChange) catalog.Change { return c.Change }))
+	if d.Kickstart != "" {
+		add("Kickstart", string(catalog.Changed))
+	}
+	return out
+}
+
+func counted[T any](list []T, kind func(T) catalog.Change) string {
+	var parts []string
+	for _, k := range []catalog.Change{catalog.Added, catalog.Removed, catalog.Upgraded, catalog.Downgraded, catalog.Changed} {
+		n := 0
+		for _, x := range list {
+			if kind(x) == k {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, k))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plain(text string) cell                { return cell{Text: orDash(text)} }
+func changeCell(change catalog.Change) cell { return cell{string(change), string(change)} }
+
+func properties(list []catalog.PropertyChange) tableView {
+	t := tableView{Caption: "Properties", Heads: []string{"Property", "A", "B"}}
+	for _, p := range list {
+		t.Rows = append(t.Rows, []cell{plain(p.Name), plain(p.A), plain(p.B)})
+	}
+	return t
+}
+
+func vibs(list []catalog.VIBChange) tableView {
+	t := tableView{Caption: "VIBs", Heads: []string{"VIB", "Change", "Version in A", "Version in B", "Vendor", "Acceptance"}}
+	for _, c := range list {
+		var a, b catalog.VIB
+		if c.A != nil {
+			a = *c.A
+		}
+		if c.B != nil {
+			b = *c.B
+		}
+		t.Rows = append(t.Rows, []cell{
+			plain(c.Name), changeCell(c.Change), plain(a.Version), plain(b.Version),
+			turned(&c, a.Vendor, b.Vendor), turned(&c, a.Acceptance, b.Acceptance),
+		})
+	}
+	return t
+}
+
+// turned shows what a VIB has, and what it had if that was something else.
+func turned(c *catalog.VIBChange, a, b string) cell {
+	switch {
+	case c.B == nil:
+		return plain(a)
+	case c.A == nil || a == b:
+		return plain(b)
+	default:
+		return cell{Text: orDash(b) + " (was " + orDash(a) + ")"}
+	}
+}
+
+func files(caption string, list []catalog.FileChange) tableView {
+	t := tableView{Caption: caption, Heads: []string{"File", "Change", "Size in A", "Size in B", "Role", "VIB"}, Folded: caption != "Files"}
+	for _, c := range list {
+		a, b := fmt.Sprint(c.SizeA), fmt.Sprint(c.SizeB)
+		switch c.Change {
+		case catalog.Added:
+			a = ""
+		case catalog.Removed:
+			b = ""
+		}
+		t.Rows = append(t.Rows, []cell{plain(c.Path), changeCell(c.Change), plain(a), plain(b), plain(string(c.Role)), plain(c.VIB)})
+	}
+	return t
+}
+
+// boot has a row for each option and module. Both copies of boot.cfg mostly
+// change alike, and then share it.
+func boot(list []catalog.BootChange) tableView {
+	t := tableView{Caption: "boot.cfg", Heads: []string{"What", "Change", "Value", "In"}}
+	row := func(path, what, change, value string) {
+		for _, r := range t.Rows {
+			if r[0].Text == what && r[1].Text == change && r[2].Text == orDash(value) {
+				r[3].Text += ", " + path
+				return
+			}
+		}
+		t.Rows = append(t.Rows, []cell{plain(what), {change, change}, plain(value), plain(path)})
+	}
+	for i := range list {
+		c := &list[i]
+		if c.Change != catalog.Changed {
+			row(c.Path, "file", string(c.Change), "")
+			continue
+		}
+		for _, p := range []*catalog.PropertyChange{c.Title, c.Kernel} {
+			if p != nil {
+				row(c.Path, p.Name, string(catalog.Removed), p.A)
+				row(c.Path, p.Name, string(catalog.Added), p.B)
+			}
+		}
+		for _, l := range []struct {
+			name string
+			list *catalog.ListChange
+		}{{"kernelopt", c.KernelOpts}, {"module", c.Modules}} {
+			if l.list == nil {
+				continue
+			}
+			for _, v := range l.list.Removed {
+				row(c.Path, l.name, string(catalog.Removed), v)
+			}
+			for _, v := range l.list.Added {
+				row(c.Path, l.name, string(catalog.Added), v)
+			}
+			if l.list.Reordered {
+				row(c.Path, l.name, "reordered", "")
+			}
+		}
+	}
+	return t
+}
