@@ -52,10 +52,11 @@ push" takes it: a folder that keeps the image under the tag latest, the one of
 --tag too, and other images only as long as a tag names them. With --output and
 --layout it goes to both.
 
-The output is raw, or with --format a QEMU qcow2 file, or a VMware vmdk file of
-the kind (streamOptimized) that vSphere, govc and ovftool import. Such files
-leave out what is zero; their content is not compressed, for an installer's is
-already.
+The output is raw, or with --format qcow2 a file for QEMU, with vmdk one of the
+kind (streamOptimized) that vSphere, govc and ovftool import, with vmdk-sparse
+one (monolithicSparse) that VMware Workstation and Fusion run. Such files leave
+out what is zero. Their content is not compressed, for an installer's is already;
+--compress does it for qcow2.
 
 With --format iso it is the installer's ISO again, with a kickstart on it: for
 servers that are started from a CD, such as Redfish virtual media. It boots as
@@ -71,6 +72,7 @@ boot.cfg is, which does for UEFI.
   esxi-img build --output esxi.img VMware-VMvisor-Installer-8.0U2-22380479.x86_64.iso
   esxi-img build -o esxi.img --kickstart my.cfg --firstboot 50-agent.sh esxi.iso
   esxi-img build -o esxi.vmdk --format vmdk esxi.iso
+  esxi-img build -o esxi.qcow2 --format qcow2 --compress esxi.iso
   esxi-img build -o unattended.iso --format iso --install-disk smallest esxi.iso
   esxi-img build -o /srv/http/esxi --format netboot --prefix http://boot.example/esxi esxi.iso
   esxi-img build -o esxi.img --root-password-file <(pass show esxi) --install-disk smallest esxi.iso
@@ -94,7 +96,7 @@ func (a *app) build(ctx context.Context, p option.Profile, args []string, force 
 	if isMedia(p.Format) {
 		return a.buildMedia(ctx, p, args, force)
 	}
-	if err := checkFormat(p, "use raw, qcow2, vmdk, iso or netboot"); err != nil {
+	if err := checkFormat(p, adviceFormats); err != nil {
 		return err
 	}
 	to, err := outputsOf(p, force)
@@ -114,15 +116,17 @@ func (a *app) build(ctx context.Context, p option.Profile, args []string, force 
 
 // outputs are where an image goes: to a file, a layout, or both.
 type outputs struct {
-	file    string
-	format  disk.Format // of the file
-	replace bool
-	layout  string
-	tag     string
+	file   string
+	format disk.Format // of the file
+	// compress deflates a qcow2 file.
+	compress bool
+	replace  bool
+	layout   string
+	tag      string
 }
 
 func outputsOf(p option.Profile, force bool) (outputs, error) {
-	to := outputs{file: p.Output, format: disk.Format(p.Format), replace: force, layout: p.Layout, tag: p.Tag}
+	to := outputs{file: p.Output, format: disk.Format(p.Format), compress: p.Compress, replace: force, layout: p.Layout, tag: p.Tag}
 	if to.file == "" && to.layout == "" {
 		to.layout = option.DefaultLayout
 	}
@@ -163,7 +167,7 @@ func (a *app) buildImage(ctx context.Context, isoPath string, to outputs, profil
 	began := time.Now()
 	result := newBuildResult(isoPath, to, img)
 	if to.layout == "" {
-		err = disk.WriteFile(ctx, to.file, img.Plan, disk.WriteOptions{Format: to.format, Replace: to.replace, Progress: status})
+		err = disk.WriteFile(ctx, to.file, img.Plan, disk.WriteOptions{Format: to.format, Compress: to.compress, Replace: to.replace, Progress: status})
 	} else {
 		src := artifact.SourceOf(img, source, filepath.Base(isoPath), file)
 		src.Builder = a.Build.Version
@@ -179,7 +183,7 @@ func (a *app) buildImage(ctx context.Context, isoPath string, to outputs, profil
 // buildLayout packs the image.
 func buildLayout(ctx context.Context, src *artifact.Source, to outputs, status *display.Status) (*layoutResult, error) {
 	p, err := artifact.Build(ctx, src, to.layout, artifact.BuildOptions{
-		Tag: to.tag, Output: to.file, Format: to.format, Replace: to.replace, Progress: status,
+		Tag: to.tag, Output: to.file, Format: to.format, Compress: to.compress, Replace: to.replace, Progress: status,
 	})
 	if err != nil {
 		return nil, err
@@ -204,9 +208,16 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(first, second)
 }
 
-// named adds the ISO's name to an error about something in it.
+// named adds the name of an ISO or an image to an error about something in it.
 func named(isoPath string, err error) error {
-	var input *imager.InputError
+	var (
+		input  *imager.InputError
+		packed *disk.QCOW2Error
+	)
+	// Whatever it was that could not be read for it.
+	if errors.As(err, &packed) {
+		return inputError(fmt.Errorf("%s: %w", isoPath, err), packed.Advice)
+	}
 	if errors.As(err, &input) {
 		return &imager.InputError{Input: isoPath, Err: err, Advice: input.Advice}
 	}
@@ -223,10 +234,24 @@ func checkFormat(p option.Profile, advice string) error {
 	if p.Output == "" && p.Format != string(disk.Raw) {
 		return usagef("add --output FILE; or push with --qcow2", "--format %s: a layout holds the disk raw", p.Format)
 	}
+	if err := checkCompress(p.Compress, p.Format); err != nil {
+		return err
+	}
 	if p.SectorSize != 512 && p.SectorSize != 4096 {
 		return usagef("use 512, or 4096 for a 4K-native disk", "--sector-size %d is not a sector size", p.SectorSize)
 	}
 	return checkMetadata(p)
+}
+
+// adviceFormats is what to do about a format that is none.
+const adviceFormats = "use raw, qcow2, vmdk, vmdk-sparse, iso or netboot"
+
+// checkCompress refuses --compress where it would mean nothing.
+func checkCompress(compress bool, format string) error {
+	if compress && format != string(disk.QCOW2) {
+		return usagef("add --format qcow2, or leave --compress out", "--compress: only a qcow2 file is compressed")
+	}
+	return nil
 }
 
 func checkMetadata(p option.Profile) error {

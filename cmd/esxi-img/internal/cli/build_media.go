@@ -71,6 +71,8 @@ func checkMedia(p option.Profile) error {
 		return usagef("leave --sector-size out", "--format %s: only a disk has sectors of %d bytes", p.Format, p.SectorSize)
 	case p.Headroom != option.Defaults().Headroom:
 		return usagef("leave --headroom out", "--format %s: only a disk has free space", p.Format)
+	case p.Compress:
+		return checkCompress(p.Compress, p.Format)
 	case p.Format == formatISO && p.Prefix != "":
 		return usagef("add --format netboot, or leave it out", "--prefix: an ISO has no boot.cfg that is served")
 	}

@@ -40,6 +40,10 @@ of the flags or of the policy file. One that is claimed stands in a signature
 that nobody verified, or that does not count: anybody who may push can attach
 one. Without flags and policy file nothing is verified.
 
+With --html it writes pages for a browser instead: a table of the images, a page
+for each of them, and what differs between any two. They are files, need no
+server, and fetch nothing from anywhere.
+
 All but the signers takes one request a tag. What was read is kept, by its
 digest, and is not read again; the registry is asked each time what a tag names
 now and who signed it.
@@ -48,7 +52,8 @@ now and who signed it.
 		Example: `  esxi-img catalog registry.example/org/esxi
   esxi-img catalog --newest --release '>=8.0.3' --key esxi.pub registry.example/org/esxi
   esxi-img catalog --json --no-signers oci:esxi-img.oci
-  esxi-img catalog --format markdown registry.example`,
+  esxi-img catalog --format markdown registry.example
+  esxi-img catalog --html site --policy policy.yaml registry.example/org/esxi`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			opts, err := a.registryOptions(&flags.registry, c.Flags())
@@ -75,6 +80,9 @@ func (a *app) catalog(ctx context.Context, args []string, flags *catalogFlags, o
 	if err != nil {
 		return usagef("see --help for what can be listed", "%w", err)
 	}
+	if err := checkPages(flags.catalog.HTML); err != nil {
+		return err
+	}
 	list := catalog.Options{Concurrency: opts.Concurrency, Signers: flags.catalog.Signers(), Claims: claims, Cache: flags.catalog.Cache(a.environment())}
 	if list.Signers {
 		if list.Verifier, err = a.catalogVerifier(flags, args[0]); err != nil {
@@ -96,6 +104,9 @@ func (a *app) catalog(ctx context.Context, args []string, flags *catalogFlags, o
 	}
 	// 4. What of it is wanted, in order.
 	out.Images = filter.Select(out.Images)
+	if flags.catalog.HTML != "" {
+		return a.writePages(ctx, flags.catalog.HTML, repos, list, opts, &out)
+	}
 	if err := catalog.Sort(out.Images, flags.catalog.Sort); err != nil {
 		return err
 	}

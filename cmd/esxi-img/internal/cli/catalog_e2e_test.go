@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -19,11 +21,13 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
+	"github.com/esxi-img/esxi-img/signing/fakesigstore"
 )
 
 // TestCatalogOfRegistries lists three releases with a variant each, two of them
-// signed by different keys and one by nobody, beside an artifact of somebody
-// else and a broken image, whoever wrote the registry.
+// signed by a person and by a key and one by nobody, beside an artifact of
+// somebody else and a broken image, whoever wrote the registry: as a table, as
+// JSON, as Markdown and as pages; and tells what differs.
 func TestCatalogOfRegistries(t *testing.T) {
 	dir := t.TempDir()
 	run := func(args ...string) string {
@@ -45,11 +49,11 @@ func TestCatalogOfRegistries(t *testing.T) {
 		layouts[name] = filepath.Join(dir, name+".oci")
 		run("build", "-q", medium, "--layout", layouts[name])
 	}
-	for _, who := range []string{"alice", "bob"} {
-		run("sign", "--generate-key", filepath.Join(dir, who))
-	}
+	alice := person(t, dir, "alice@example.com")
+	run("sign", "--generate-key", filepath.Join(dir, "bob"))
 	policy := filepath.Join(dir, "policy.yaml")
-	text := "version: 1\nscopes:\n  \"*\":\n    anyOf:\n      - {name: alice, key: alice.pub}\n      - {name: bob, key: bob.pub}\n"
+	text := "version: 1\nscopes:\n  \"*\":\n    anyOf:\n" +
+		"      - {name: alice, identity: {subject: alice@example.com, issuerPattern: .*}, trustedRoot: trusted_root.json}\n      - {name: bob, key: bob.pub}\n"
 	if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +65,7 @@ func TestCatalogOfRegistries(t *testing.T) {
 				run("push", "-q", repo+":"+name, "--layout", layout)
 				run("push", "-q", repo+":"+name+"-lab", "--base", repo+":"+name, "--post", snippet, "--insecure-skip-verify")
 			}
-			run("sign", "-q", repo+":8.0.2", "--key", filepath.Join(dir, "alice.key"))
+			run(append([]string{"sign", "-q", repo + ":8.0.2"}, alice...)...)
 			run("sign", "-q", repo+":9.0", "--key", filepath.Join(dir, "bob.key"))
 			run("sign", "-q", repo+":9.0-lab", "--key", filepath.Join(dir, "bob.key"), "--policy", policy)
 			pushOthers(t, repo)
@@ -73,7 +77,116 @@ func TestCatalogOfRegistries(t *testing.T) {
 			if !strings.Contains(table, " 2 of 10 in "+repo+"\n") || strings.Count(table, " verified ") != 2 || !strings.Contains(table, ": 1 other artifact") {
 				t.Error(table)
 			}
+			checkMarkdown(t, run("catalog", "--format", "markdown", "--policy", policy, "--sort", "tag", repo))
+			checkPages(t, repo, func(dir string) { run("catalog", "--html", dir, "--policy", policy, repo) })
+			checkDifferences(t, run, repo)
 		})
+	}
+}
+
+// person starts a Sigstore instance in which somebody can sign, and returns the
+// flags to sign with.
+func person(t *testing.T, dir, who string) []string {
+	t.Helper()
+	s, err := fakesigstore.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	root, err := s.TrustedRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := s.SigningConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{
+		"trusted_root.json": root, "signing_config.json": config, "token": []byte(s.Token(who, time.Now().Add(time.Hour))),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{
+		"--identity-token", filepath.Join(dir, "token"), "--signing-config", filepath.Join(dir, "signing_config.json"),
+		"--trusted-root", filepath.Join(dir, "trusted_root.json"),
+	}
+}
+
+func checkMarkdown(t *testing.T, text string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if len(lines) != 12 || strings.Count(lines[1], "---") != 9 {
+		t.Errorf("%d lines:\n%s", len(lines), text)
+	}
+	for _, want := range []string{
+		"| 6.7U2 | 6.7.0 | U2 | 13006603 | ", "| 9.0-lab | 9.0.0 |  | 24755229 | ", "|  | verified alice |\n", " | 9.0 | verified bob |\n",
+		" | 6.7.0-13006603 | none |\n", "| broken | broken: index: has 2 image manifests, not 1 |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+}
+
+// checkPages looks for what a reader would, whatever the pages look like.
+func checkPages(t *testing.T, repo string, write func(dir string)) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "pages")
+	write(dir)
+	first, err := os.ReadFile(filepath.Join(dir, "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"6.7U2-lab", "8.0.2-22380479", "24755229", "alice", "bob", "has 2 image manifests, not 1", "Content-Security-Policy", repo} {
+		if !strings.Contains(string(first), want) {
+			t.Errorf("%q is not on the first page", want)
+		}
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	write(again)
+	same := exec.CommandContext(t.Context(), "diff", "-r", dir, again)
+	if out, err := same.CombinedOutput(); err != nil {
+		t.Errorf("the same registry gives other pages: %v\n%s", err, out)
+	}
+}
+
+// checkDifferences compares two releases, and a variant with its base.
+func checkDifferences(t *testing.T, run func(...string) string, repo string) {
+	t.Helper()
+	var d struct {
+		Different  bool `json:"different"`
+		Properties []struct{ Name, A, B string }
+		VIBs       []struct{ Name, Change string }
+		Kickstart  string
+		Fetch      struct{ Size, Fetched int64 }
+	}
+	read := func(text string) {
+		t.Helper()
+		d.Properties, d.VIBs, d.Kickstart = nil, nil, ""
+		if err := json.Unmarshal([]byte(text), &d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(run("diff", "--json", repo+":8.0.2", repo+":9.0"))
+	changes := map[string]int{}
+	for _, v := range d.VIBs {
+		changes[v.Change]++
+	}
+	if !d.Different || changes["added"] != 5 || changes["upgraded"] != 90 || len(changes) != 2 || d.Kickstart != "" {
+		t.Errorf("8.0.2 and 9.0: %v, %+v", changes, d.Properties)
+	}
+	if p := d.Properties; len(p) < 2 || p[0].A != "8.0.2 U2" || p[0].B != "9.0.0" || p[1].B != "24755229" {
+		t.Errorf("8.0.2 and 9.0: %+v", p)
+	}
+	read(run("diff", "--json", repo+":8.0.2", repo+":8.0.2-lab"))
+	if len(d.VIBs) > 0 || !strings.HasPrefix(d.Kickstart, "---") || d.Fetch.Fetched >= d.Fetch.Size/100 {
+		t.Errorf("8.0.2 and its variant: %+v", d)
+	}
+	read(run("diff", "--json", repo+":8.0.2", repo+":8.0.2-22380479"))
+	if d.Different {
+		t.Errorf("8.0.2 and itself: %+v", d)
 	}
 }
 

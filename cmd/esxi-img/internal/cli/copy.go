@@ -21,6 +21,8 @@ type copyFlags struct {
 	verify   option.Verify
 	sides    option.Sides
 	force    bool
+	promote  bool
+	dryRun   bool
 	secrets  bool
 }
 
@@ -45,6 +47,13 @@ copied, unless --insecure-skip-verify is given. Other artifacts than images are
 copied likewise. What goes to a registry is looked through for secrets as push
 does.
 
+With --promote a tag is moved to an image of the same build or a later one: an
+older one is refused, and so is what cannot be compared. The policy has to accept
+the image in both places. Of two that promote to one tag at the same time the
+later build stays. With --force the tag goes back, too.
+
+With --dry-run nothing is copied; what would be is shown, once it was verified.
+
 Credentials by flag or environment are for one registry: to copy from one to
 another, log in to both.
 
@@ -52,6 +61,8 @@ another, log in to both.
 		Example: `  esxi-img copy lab.example/esxi:8.0 registry.example/org/esxi --key esxi.pub
   esxi-img copy registry.example/esxi:8.0 oci-archive:esxi.tar --key esxi.pub
   esxi-img copy oci-archive:esxi.tar airgap.example/esxi:8.0 --key esxi.pub
+  esxi-img copy --promote registry.example/staging/esxi:8.0 registry.example/prod/esxi \
+    --policy policy.yaml
   esxi-img copy 10.0.0.5:5000/esxi:8.0 registry.example/esxi:8.0 --from-plain-http \
     --insecure-skip-verify`,
 		Args: exactArgs("SRC", "DST"),
@@ -64,21 +75,42 @@ another, log in to both.
 			if err != nil {
 				return err
 			}
+			if err := flags.check(dst); err != nil {
+				return err
+			}
 			if err := a.copy(c, src, dst, &flags, opts); err != nil {
 				return err
 			}
-			a.tidy(c.Context(), dst)
+			if !flags.dryRun {
+				a.tidy(c.Context(), dst)
+			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&flags.force, "force", "f", false, "move the tag if it names another image; replace an archive")
+	f.BoolVar(&flags.promote, "promote", false, "move the tag from an older build of an image to a later one")
+	f.BoolVar(&flags.dryRun, "dry-run", false, "copy nothing, and show what would be")
 	f.BoolVar(&flags.secrets, "allow-secrets", false, "copy kickstarts with secrets in plain text to a registry")
 	flags.verify.AddFlags(f)
 	flags.sides.AddFlags(f)
 	flags.registry.AddFlags(f)
 	flags.registry.AddMirrorFlag(f)
 	return cmd
+}
+
+// check refuses what contradicts itself.
+func (f *copyFlags) check(dst registry.Reference) error {
+	switch {
+	case !f.promote:
+		return nil
+	case f.verify.Skips():
+		return usagef("say whom to trust, or leave --promote out", "--promote and --insecure-skip-verify: what is promoted is verified")
+	case dst.Scheme == registry.SchemeArchive:
+		return usagef("leave --promote out", "--promote: %s holds one copy, and no tag that moves", dst.Locator())
+	default:
+		return nil
+	}
 }
 
 func (a *app) copy(c *cobra.Command, src, dst registry.Reference, flags *copyFlags, opts registry.Options) (err error) {
@@ -101,7 +133,11 @@ func (a *app) copy(c *cobra.Command, src, dst registry.Reference, flags *copyFla
 		return err
 	}
 	toOpts.Mirrors, toOpts.Replace = nil, flags.force
-	to, releaseTo, err := openHeld(ctx, dst, toOpts, registry.Create)
+	create := registry.Create
+	if flags.dryRun {
+		create = registry.Preview
+	}
+	to, releaseTo, err := openHeld(ctx, dst, toOpts, create)
 	if errors.Is(err, outfile.ErrExists) {
 		return &failure{exitIO, err, "choose another DST, or --force to replace it"}
 	}
@@ -114,7 +150,8 @@ func (a *app) copy(c *cobra.Command, src, dst registry.Reference, flags *copyFla
 		status.Note("ESXi's licence does not allow to give its files away: keep %s private", dst.Locator())
 	}
 	copied, err := artifact.Copy(ctx, from, d, to, artifact.CopyOptions{
-		Verifier: verifier, Tag: dst.Name(), Force: flags.force, AllowSecrets: flags.secrets, Progress: status,
+		Verifier: verifier, Tag: dst.Name(), Force: flags.force, Promote: flags.promote, DryRun: flags.dryRun,
+		AllowSecrets: flags.secrets, Progress: status,
 	})
 	if err != nil {
 		return err
@@ -208,11 +245,22 @@ func (a *app) showCopy(src, dst registry.Reference, c *artifact.Copied) error {
 		}
 	}
 	var f display.Fields
-	f.Add("copied", dst.WithDigest(c.Digest).String())
+	if c.DryRun {
+		f.Add("would copy", dst.WithDigest(c.Digest).String())
+	} else {
+		f.Add("copied", dst.WithDigest(c.Digest).String())
+	}
 	f.Add("verified", vouchedText(c.Verification))
 	f.Add("tags", strings.Join(tags, ", "))
+	if r := c.Replaced; r != nil {
+		f.Add("moved from", strings.TrimSpace(r.Version+" "+r.Digest.String()))
+	}
 	f.Add("manifests", fmt.Sprint(c.Manifests))
 	f.Add("referrers", referrersText(c.Referrers))
+	if c.DryRun {
+		f.Addf("to send", "%s; already there %s", display.Bytes(c.Sent), display.Bytes(c.Present))
+		return f.Write(a.Stdout)
+	}
 	f.Addf("sent", "%s; mounted %s, already there %s", display.Bytes(c.Sent), display.Bytes(c.Mounted), display.Bytes(c.Present))
 	return f.Write(a.Stdout)
 }

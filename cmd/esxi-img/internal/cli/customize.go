@@ -27,7 +27,11 @@ import (
 type customizeFlags struct {
 	option.CustomizeFlags
 	output, format, prefix string
-	force, dryRun          bool
+	hosts, backingFile     string
+	force, dryRun, backing bool
+	compress, readBacking  bool
+	// formatGiven tells --format from its default.
+	formatGiven bool
 }
 
 func newCustomize(a *app) *cobra.Command {
@@ -36,9 +40,9 @@ func newCustomize(a *app) *cobra.Command {
 		Use:     "customize IMAGE",
 		Aliases: []string{"customise"},
 		Short:   "Make a disk image another one: for one host, or with another kickstart",
-		Long: `Customize takes a raw disk image that esxi-img made, and plans its disk again
-with what is to be different. The payload stays where it is; a volume that is
-too small grows.
+		Long: `Customize takes a disk image that esxi-img made, raw or qcow2, and plans its
+disk again with what is to be different. The payload stays where it is; a volume
+that is too small grows.
 
 Without --output the image itself is replaced, in one step: whatever happens
 there is the old or the new image. Where the file system can (XFS, Btrfs) both
@@ -49,12 +53,21 @@ What --config-drive, --network-data, --meta-data, --user-data, --hostname and
 its own. Another --config-drive replaces all of it, single files replace those
 of their name. Whoever has the image can read it.
 
+With --format and --output and nothing to change it only writes the same disk in
+another format.
+
+With --hosts it makes an image for each host that a YAML file lists, several at
+once; all flags are for all of them. With --format netboot they share one folder
+with the payload, and have one each for what is their own. docs/customize.md says
+what stands in the file.
+
 What an image was made from, and how, it tells itself: see "esxi-img inspect".
 
 ` + exitCodeHelp,
 		Example: `  esxi-img customize esxi.img --hostname esx1.example.com --ssh-key ~/.ssh/id_ed25519.pub
   esxi-img customize esxi.img -o esx1.img --config-drive esx1/ --root-password-file <(pass show esx1)
   esxi-img customize esxi.img -o lab.img --kickstart lab.cfg --serial-console
+  esxi-img customize esxi.img --hosts hosts.yaml -o images/ --format qcow2 --backing
   esxi-img customize esxi.img --kernelopt allowLegacyCPU=true --dry-run`,
 		Args: exactArgs("IMAGE"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -62,14 +75,26 @@ What an image was made from, and how, it tells itself: see "esxi-img inspect".
 			if err != nil {
 				return unresolved(err)
 			}
+			flags.formatGiven = c.Flags().Changed("format")
+			if err := flags.checkCompress(); err != nil {
+				return err
+			}
+			if flags.hosts != "" {
+				return a.customizeHosts(c.Context(), args[0], given, &flags)
+			}
 			return a.customize(c.Context(), args[0], given, &flags)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&flags.output, "output", "o", "", "write to `FILE` and leave the image as it is")
-	f.StringVar(&flags.format, "format", string(disk.Raw), "`FORMAT` of the output: raw, qcow2, vmdk, iso or netboot, as build has them")
+	f.StringVar(&flags.format, "format", string(disk.Raw), "`FORMAT` of the output: raw, qcow2, vmdk, vmdk-sparse, iso or netboot, as build has them (an image that is replaced keeps its own)")
+	f.BoolVar(&flags.compress, "compress", false, "compress a qcow2 file")
+	f.BoolVar(&flags.readBacking, "read-backing", false, readBackingHelp)
 	f.StringVar(&flags.prefix, "prefix", "", "`URL` or path of the folder, for boot.cfg, with --format netboot")
 	f.BoolVarP(&flags.force, "force", "f", false, "replace the output if it is there")
+	f.StringVar(&flags.hosts, "hosts", "", "make an image for each host that this `FILE` lists; --output is a folder, or a name with {name} in it")
+	f.BoolVar(&flags.backing, "backing", false, "with --format qcow2: write overlays, which have only what differs from the image")
+	f.StringVar(&flags.backingFile, "backing-file", "", "with --format qcow2: copy the image to `FILE` first, as qcow2 if its name ends so, else raw, and write overlays over that")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "tell what would change, and write nothing")
 	flags.AddFlags(f)
 	return cmd
@@ -77,23 +102,52 @@ What an image was made from, and how, it tells itself: see "esxi-img inspect".
 
 func (f *customizeFlags) check() error {
 	if !slices.Contains(disk.Formats(), disk.Format(f.format)) {
-		return usagef("use raw, qcow2, vmdk, iso or netboot", "--format %s is not a disk format", f.format)
+		return usagef(adviceFormats, "--format %s is not a disk format", f.format)
 	}
 	if f.prefix != "" {
 		return usagef("add --format netboot, or leave it out", "--prefix: a disk has no boot.cfg that is served")
 	}
-	if f.format != string(disk.Raw) && f.output == "" {
-		return usagef("add --output FILE", "--format %s: the image itself stays raw", f.format)
+	return nil
+}
+
+// checkCompress refuses --compress where it would mean nothing.
+func (f *customizeFlags) checkCompress() error {
+	switch {
+	case !f.compress:
+		return nil
+	case f.backed():
+		return usagef("leave --compress out", "--compress: an overlay has only what differs")
+	case f.format != string(disk.QCOW2) && (f.formatGiven || f.output != ""):
+		return usagef("add --format qcow2, or leave it out", "--compress: only a qcow2 file is compressed")
 	}
 	return nil
 }
 
-func (a *app) customize(ctx context.Context, path string, given option.Customize, flags *customizeFlags) error {
+// checkInPlace holds the format against that of an image that is replaced.
+func (f *customizeFlags) checkInPlace(path string, as disk.Format) error {
+	switch {
+	case f.output != "" && !sameFile(path, f.output):
+		return nil
+	case f.formatGiven && f.format != string(as):
+		if f.output != "" {
+			return usagef("choose another --output", "%s is the image itself, which stays %s", f.output, as)
+		}
+		return usagef("add --output FILE", "--format %s: the image itself stays %s", f.format, as)
+	case f.compress && as != disk.QCOW2:
+		return usagef("add --format qcow2 and --output FILE", "--compress: the image itself stays %s", as)
+	}
+	return nil
+}
+
+func (a *app) customize(ctx context.Context, path string, given option.Customize, flags *customizeFlags) (err error) {
 	if isMedia(flags.format) {
 		return a.customizeMedia(ctx, path, given, flags)
 	}
 	if err := flags.check(); err != nil {
 		return err
+	}
+	if flags.backed() {
+		return a.customizeOverlay(ctx, path, given, flags)
 	}
 	changes, err := loadChanges(given)
 	if err != nil {
@@ -103,25 +157,35 @@ func (a *app) customize(ctx context.Context, path string, given option.Customize
 	if output == "" {
 		output = path
 	}
-	if flags.output != "" && flags.format != string(disk.Raw) && sameFile(path, output) {
-		return usagef("choose another --output", "%s is the image itself, which stays raw", output)
-	}
 	file, _, err := openInput(path)
 	if err != nil {
 		return err
 	}
+	if err := flags.checkInPlace(path, disk.FormatOf(file)); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	opts := customize.WriteOptions{Output: output, Replace: flags.force, Compress: flags.compress, DryRun: flags.dryRun, Convert: true}
+	if flags.formatGiven {
+		opts.Format = disk.Format(flags.format)
+	} else {
+		opts.Convert = disk.FormatOf(file) != disk.Raw
+	}
+	var others behind
+	defer func() { err = errors.Join(err, others.Close()) }()
+	if flags.readBacking {
+		opts.Backing = others.opener(path)
+	}
 	began := time.Now()
 	status := a.status()
-	done, err := customize.WriteFile(ctx, file, changes, customize.WriteOptions{
-		Output: output, Replace: flags.force, Format: disk.Format(flags.format), DryRun: flags.dryRun, Progress: status,
-	})
+	opts.Progress = status
+	done, err := customize.WriteFile(ctx, file, changes, opts)
 	if err != nil {
 		return customizeFailure(path, err)
 	}
 	for _, w := range done.Warnings {
 		status.Warn("%s", w)
 	}
-	return a.showCustomize(newCustomizeResult(path, output, flags, done, time.Since(began)))
+	return a.showCustomize(newCustomizeResult(path, output, flags.dryRun, done, time.Since(began)))
 }
 
 // loadCustom reads what the image is to become on the way.
@@ -205,8 +269,25 @@ func metadataMode(mode string) (*bool, error) {
 // takes less.
 const maxMetadataFile = 4 << 20
 
+// loadCarriage says how the image is to carry its metadata.
+func loadCarriage(o option.Customize, c *customize.Changes) error {
+	c.DriveAs, c.DriveSize = customize.Carriage(o.ConfigDriveAs), int64(o.ConfigDriveSize)
+	switch {
+	case c.DriveAs != "" && c.DriveAs != customize.AsModule && c.DriveAs != customize.AsPartition:
+		return usagef("use module or partition", "--config-drive-as %s: not known", o.ConfigDriveAs)
+	case c.DriveSize != 0 && c.DriveAs != customize.AsPartition:
+		return usagef("add --config-drive-as partition", "--config-drive-size is that of a partition")
+	case c.DriveSize%disk.DriveUnit != 0 || c.DriveSize > disk.MaxDriveSize:
+		return usagef("use 1M to 64M", "--config-drive-size %s: is not a whole number of MiB up to 64", o.ConfigDriveSize)
+	}
+	return nil
+}
+
 // loadMetadata reads what the image is to carry for its host.
 func loadMetadata(o option.Customize, c *customize.Changes) error {
+	if err := loadCarriage(o, c); err != nil {
+		return err
+	}
 	if o.ConfigDrive != "" {
 		var err error
 		if c.Drive, err = readDrive(o.ConfigDrive); err != nil {
@@ -280,11 +361,14 @@ type customizeResult struct {
 	Seconds  float64                `json:"seconds"`
 }
 
-func newCustomizeResult(path, output string, flags *customizeFlags, w *customize.Written, took time.Duration) customizeResult {
-	step := w.Step()
+func newCustomizeResult(path, output string, dryRun bool, w *customize.Written, took time.Duration) customizeResult {
+	step := customize.Step{Source: w.Source, Edits: []customize.Edit{}}
+	if !w.Converted() {
+		step = w.Step()
+	}
 	r := customizeResult{
-		Image: path, Output: output, Format: flags.format, DryRun: flags.dryRun, Source: step.Source,
-		Changes: step.Edits, Inputs: step.Inputs, Files: w.Files, Size: w.Plan.Size, Grown: w.Grown, Differs: w.Differs,
+		Image: path, Output: output, Format: string(w.Format), DryRun: dryRun, Source: step.Source,
+		Changes: step.Edits, Inputs: step.Inputs, Files: append([]customize.FileChange{}, w.Files...), Size: w.Plan.Size, Grown: w.Grown, Differs: w.Differs,
 		Warnings: w.Warnings, Seconds: took.Seconds(),
 	}
 	if r.Inputs == nil {
@@ -298,7 +382,11 @@ func (a *app) showCustomize(r customizeResult) error {
 		return display.JSON(a.Stdout, r)
 	}
 	var f display.Fields
-	f.Addf("source", "%s, %s", r.Image, r.Source.Digest)
+	if r.Source.Digest == "" {
+		f.Add("source", r.Image)
+	} else {
+		f.Addf("source", "%s, %s", r.Image, r.Source.Digest)
+	}
 	for _, e := range r.Changes {
 		f.Add("change", e.String())
 	}
@@ -312,9 +400,16 @@ func (a *app) showCustomize(r customizeResult) error {
 	if r.Grown != 0 {
 		f.Addf("size", "%+d bytes", r.Grown)
 	}
-	if r.DryRun {
+	switch {
+	case len(r.Changes) == 0:
+		did := fmt.Sprintf("in %.1f s", r.Seconds)
+		if r.DryRun {
+			did = "nothing was written"
+		}
+		f.Addf("image", "%s: %s, the same %s, %s", r.Output, r.Format, display.Bytes(r.Size), did)
+	case r.DryRun:
 		f.Addf("image", "%s: %s of %s would differ; nothing was written", r.Output, display.Bytes(r.Differs), display.Bytes(r.Size))
-	} else {
+	default:
 		f.Addf("image", "%s: %s, %s, of which %s differ, in %.1f s", r.Output, r.Format, display.Bytes(r.Size), display.Bytes(r.Differs), r.Seconds)
 	}
 	return f.Write(a.Stdout)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -34,7 +33,10 @@ func (a *app) customizeMedia(ctx context.Context, path string, given option.Cust
 	if err != nil {
 		return err
 	}
-	file, size, err := openInput(path)
+	if changes.DriveAs == customize.AsPartition {
+		return usagef("leave it out: the metadata is carried in a module", "--config-drive-as partition: only a disk has partitions")
+	}
+	file, err := openImage(path, flags.readBacking)
 	if err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func (a *app) customizeMedia(ctx context.Context, path string, given option.Cust
 		Image: path, Output: flags.output, Format: flags.format, DryRun: flags.dryRun,
 		Changes: []customize.Edit{}, Inputs: []customize.Digest{},
 	}
-	from, length, err := r.change(ctx, file, size, changes)
+	from, length, err := r.change(ctx, file.disk, file.size, changes)
 	if err != nil {
 		return customizeFailure(path, err)
 	}
@@ -108,10 +110,16 @@ type customizeMediaResult struct {
 
 // change plans the disk with the changes, and notes them; without any it is the
 // file.
-func (r *customizeMediaResult) change(ctx context.Context, file *os.File, size int64, c customize.Changes) (io.ReaderAt, int64, error) {
+func (r *customizeMediaResult) change(ctx context.Context, file io.ReaderAt, size int64, c customize.Changes) (io.ReaderAt, int64, error) {
 	img, err := customize.Open(file, size)
 	if err != nil {
 		return nil, 0, err
+	}
+	// Only a disk has a partition for it.
+	if drive, err := img.DriveFiles(); err != nil {
+		return nil, 0, err
+	} else if len(drive) > 0 {
+		c.DriveAs = customize.AsModule
 	}
 	source := customize.Source{Name: filepath.Base(r.Image), Size: size, Digest: plan.Digest{}.String()}
 	// What cannot be is told of before any work.

@@ -23,6 +23,8 @@ type diffFlags struct {
 	registry option.Registry
 	exitCode bool
 	files    bool
+	// readBacking is openImage's.
+	readBacking bool
 }
 
 func newDiff(a *app) *cobra.Command {
@@ -66,18 +68,19 @@ With --exit-code 1 also says that A and B differ.`,
 	f := cmd.Flags()
 	f.BoolVar(&flags.exitCode, "exit-code", false, "end with the exit code 1 if anything differs")
 	f.BoolVar(&flags.files, "files", false, "list the files of VIBs that change too")
+	f.BoolVar(&flags.readBacking, "read-backing", false, readBackingHelp)
 	flags.registry.AddFlags(f)
 	flags.registry.AddMirrorFlag(f)
 	return cmd
 }
 
 func (a *app) diff(ctx context.Context, nameA, nameB string, flags *diffFlags, opts registry.Options) (different bool, err error) {
-	sideA, err := openSide(ctx, nameA, opts)
+	sideA, err := openSide(ctx, nameA, flags.readBacking, opts)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, sideA.close()) }()
-	sideB, err := openSide(ctx, nameB, opts)
+	sideB, err := openSide(ctx, nameB, flags.readBacking, opts)
 	if err != nil {
 		return false, err
 	}
@@ -118,7 +121,7 @@ type diffSide struct {
 }
 
 // openSide reads all but the content of one of the two.
-func openSide(ctx context.Context, name string, opts registry.Options) (*diffSide, error) {
+func openSide(ctx context.Context, name string, readBacking bool, opts registry.Options) (*diffSide, error) {
 	ref, ok, err := imageReference(name)
 	if err != nil {
 		return nil, err
@@ -126,15 +129,15 @@ func openSide(ctx context.Context, name string, opts registry.Options) (*diffSid
 	if ok {
 		return openImageSide(ctx, name, ref, opts)
 	}
-	return openFileSide(name)
+	return openFileSide(name, readBacking)
 }
 
-func openFileSide(name string) (_ *diffSide, err error) {
-	f, size, err := openInput(name)
+func openFileSide(name string, readBacking bool) (_ *diffSide, err error) {
+	f, err := openImage(name, readBacking)
 	if err != nil {
 		return nil, err
 	}
-	report, err := inspectFile(name, f, size)
+	report, err := inspectFile(name, f.disk, f.size)
 	if err != nil {
 		return nil, errors.Join(named(name, err), f.Close())
 	}

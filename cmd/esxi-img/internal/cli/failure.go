@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
@@ -54,6 +55,7 @@ func classify(ctx context.Context, err error) *failure {
 		mismatch *plan.MismatchError
 		read     *plan.ReadError
 		path     *fs.PathError
+		packed   *disk.QCOW2Error
 	)
 	signs, trust, remote, image := signFailure(err), verifyFailure(err), registryFailure(err), artifactFailure(err)
 	switch {
@@ -69,6 +71,8 @@ func classify(ctx context.Context, err error) *failure {
 		return image
 	case remote != nil:
 		return remote
+	case errors.As(err, &packed):
+		return &failure{exitInput, err, packed.Advice}
 	case errors.As(err, &input):
 		return &failure{exitInput, err, input.Advice}
 	case errors.As(err, &mismatch):
@@ -102,6 +106,8 @@ func adviceForPath(err *fs.PathError) string {
 		return "check who may read and write there"
 	case isNoSpace(err):
 		return "free some space, or write somewhere else"
+	case errors.Is(err, syscall.EROFS):
+		return "write somewhere else"
 	default:
 		return ""
 	}

@@ -27,6 +27,7 @@ func artifactFailure(err error) *failure {
 		verification *artifact.VerificationError
 		secrets      *artifact.SecretsError
 		tag          *artifact.TagMoveError
+		promotion    *artifact.PromotionError
 		variant      *artifact.VariantError
 		format       *artifact.FormatError
 		custom       *artifact.CustomizeError
@@ -55,6 +56,8 @@ func artifactFailure(err error) *failure {
 	case errors.As(err, &secrets):
 		f := secrets.Findings[0]
 		return &failure{exitInput, err, fmt.Sprintf("%s; or --allow-secrets to publish it: %s", f.Cure, f.Reason)}
+	case errors.As(err, &promotion):
+		return &failure{exitRegistry, err, "promote a later build, or --force to go back to this one"}
 	case errors.As(err, &tag):
 		return &failure{exitRegistry, err, "choose another tag, or --force to move this one"}
 	case errors.As(err, &variant):

@@ -19,6 +19,13 @@ import (
 // openInput opens a file or a device that is to be read from any place, and
 // tells its size.
 func openInput(path string) (f *os.File, size int64, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, unusable(err)
+	}
+	if info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 { // opening one waits for whoever writes to it
+		return nil, 0, inputError(fmt.Errorf("%s: cannot be read from any place", path), "save it to a file first")
+	}
 	f, err = os.Open(path)
 	if err != nil {
 		return nil, 0, unusable(err)
@@ -28,10 +35,6 @@ func openInput(path string) (f *os.File, size int64, err error) {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
 	if info.IsDir() {
 		return nil, 0, inputError(fmt.Errorf("%s: is a directory, not an image", path), "name the file")
 	}

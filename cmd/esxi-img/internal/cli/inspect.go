@@ -17,6 +17,7 @@ import (
 // listings are what inspect prints in full when asked to.
 type listings struct {
 	files, vibs, kickstart, sbom bool
+	readBacking                  bool // openImage's
 }
 
 func newInspect(a *app) *cobra.Command {
@@ -77,6 +78,7 @@ a dot or a port, or is localhost.
 	f.BoolVar(&show.files, "files", false, "list the files")
 	f.BoolVar(&show.vibs, "vibs", false, "list the VIBs")
 	f.BoolVar(&show.kickstart, "kickstart", false, "print the kickstart and nothing else")
+	f.BoolVar(&show.readBacking, "read-backing", false, readBackingHelp)
 	f.BoolVar(&show.sbom, "sbom", false, "print the SBOM (SPDX 2.3, JSON) and nothing else")
 	flags.AddFlags(f)
 	flags.AddMirrorFlag(f)
@@ -84,12 +86,12 @@ a dot or a port, or is localhost.
 }
 
 func (a *app) inspect(name string, show listings) (err error) {
-	f, size, err := openInput(name)
+	f, err := openImage(name, show.readBacking)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	report, err := inspectFile(name, f, size)
+	report, err := inspectFile(name, f.disk, f.size)
 	if err != nil {
 		return named(name, err)
 	}
@@ -152,6 +154,9 @@ func summary(name string, r *imager.Report) display.Fields {
 		f.Addf("disk", "GUID %s", d.GUID)
 		f.Addf("volume", "FAT32 %s, id %04X-%04X, clusters of %d bytes, %s free",
 			d.Label, d.VolumeID>>16, d.VolumeID&0xFFFF, d.ClusterSize, display.Bytes(d.FreeBytes))
+		if v := d.Drive; v != nil {
+			f.Addf("config drive", "partition of %s, labelled %q, %s", display.Bytes(v.Size), v.Label, display.Count(len(v.Files), "file", "files"))
+		}
 	} else {
 		f.Addf("kind", "installer ISO, %s, names by %s", display.Bytes(r.Size), r.ISO.NameSource)
 		f.Add("volume", r.ISO.VolumeID)

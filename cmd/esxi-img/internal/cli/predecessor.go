@@ -33,14 +33,14 @@ name. A helper tarball of that tool's carries its own kickstart, which is used.
 	f := cmd.Flags()
 	f.StringVar(&profile.Kickstart, "ks-template", "", "use the commands of this kickstart `FILE`")
 	f.StringVar(&helper, "esxiimg", "", "use this installer helper `FILE` instead of the built-in module")
-	f.StringVar(&profile.Format, "format", string(disk.Raw), "`FORMAT` of the image: raw, qcow2 or vmdk")
+	f.StringVar(&profile.Format, "format", string(disk.Raw), "`FORMAT` of the image: raw, qcow2, vmdk or vmdk-sparse")
 	return cmd
 }
 
 func (a *app) genImg(c *cobra.Command, isoPath string, p option.Profile, helper string) error {
 	d := option.Defaults()
 	p.SectorSize, p.Headroom, p.Metadata, p.VerifyPayloads = d.SectorSize, d.Headroom, d.Metadata, true
-	if err := checkFormat(p, "use raw, qcow2 or vmdk"); err != nil {
+	if err := checkFormat(p, "use raw, qcow2, vmdk or vmdk-sparse"); err != nil {
 		return err
 	}
 	profile, err := loadProfile(p)

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/blockdev"
 	"github.com/esxi-img/esxi-img/pkg/customize"
+	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/progress"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
@@ -23,6 +25,8 @@ type pullFlags struct {
 	verify   option.Verify
 	output   string
 	only     string
+	format   string
+	compress bool
 	force    bool
 	serial   string
 	wwn      string
@@ -48,6 +52,10 @@ comes from.
 A file appears under its name complete and synced, or not at all; until then it
 is a hidden file beside it, from which the next pull goes on.
 
+With --format the file is one for QEMU or VMware, as "esxi-img build" makes it.
+It is made of the disk, which comes to lie beside it first and takes that room
+until then.
+
 First of all the image is verified: somebody whom the flags or a policy file
 name has to have signed it. Nothing is touched before.
 
@@ -67,6 +75,7 @@ The image is customised on the way, as "esxi-img customize" does it, with
     --certificate-identity release@example.org --certificate-oidc-issuer https://accounts.example.org
   esxi-img pull registry.example/esxi:8.0 -o /dev/disk/by-id/nvme-eui.0025388b710116a1 \
     --expect-build 22380479 --check --policy site.yaml
+  esxi-img pull registry.example/esxi:8.0 -o esxi.qcow2 --format qcow2 --key esxi.pub
   esxi-img pull oci:esxi-img.oci -o KS.CFG --only kickstart --insecure-skip-verify`,
 		Args: exactArgs("REF"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -87,6 +96,8 @@ The image is customised on the way, as "esxi-img customize" does it, with
 	f.StringArrayVar(&flags.pull.Seeds, "seed", nil, "take what fits from `FILE`: an image, an installer ISO, a device (repeatable)")
 	f.StringVar(&flags.pull.Cache, "cache", "", "keep pieces in the folder `DIR`, and take them from there")
 	f.StringVar(&flags.only, "only", string(artifact.PartDisk), "pull the `PART` disk, module or kickstart")
+	f.StringVar(&flags.format, "format", string(disk.Raw), "`FORMAT` of a file: raw, qcow2, vmdk or vmdk-sparse, as build has them")
+	f.BoolVar(&flags.compress, "compress", false, "compress a qcow2 file")
 	f.BoolVarP(&flags.force, "force", "f", false, "overwrite what is no image of ours")
 	f.BoolVar(&flags.pull.Check, "check", false, "read the output again when it is written")
 	f.BoolVar(&flags.pull.UniqueIDs, "unique-ids", false, "give the disk identifiers of its own: for two such disks in one host")
@@ -109,11 +120,17 @@ func (f *pullFlags) check(ref string) error {
 		if f.pull.UniqueIDs || f.pull.Check || len(f.pull.Seeds) > 0 {
 			return usagef("leave --only out", "--only %s: --unique-ids, --check and --seed are for disks", f.only)
 		}
+		if f.format != string(disk.Raw) || f.compress {
+			return usagef("leave --only out", "--only %s: --format and --compress are for disks", f.only)
+		}
 		if f.changed != "" {
 			return usagef("leave --only out", "--only %s: --%s customises a disk", f.only, f.changed)
 		}
 	default:
 		return usagef("use disk, module or kickstart", "--only %s: there is no such part", f.only)
+	}
+	if err := f.checkFormat(); err != nil {
+		return err
 	}
 	if f.progress != "auto" && f.progress != "json" {
 		return usagef("use auto or json", "--progress %s: not known", f.progress)
@@ -125,6 +142,19 @@ func (f *pullFlags) check(ref string) error {
 		return usagef("name a device, or leave them out", "--expect-serial and --expect-wwn: %s is not a device", f.output)
 	}
 	return nil
+}
+
+func (f *pullFlags) checkFormat() error {
+	raw := f.format == string(disk.Raw)
+	switch {
+	case !slices.Contains(disk.Formats(), disk.Format(f.format)):
+		return usagef("use raw, qcow2, vmdk or vmdk-sparse", "--format %s is not a disk format", f.format)
+	case !raw && blockdev.Meant(f.output):
+		return usagef("leave --format out, or name a file", "--format %s: a device holds a disk as it is", f.format)
+	case !raw && f.pull.Check:
+		return usagef("leave --check out", "--check: only a raw file is read again")
+	}
+	return checkCompress(f.compress, f.format)
 }
 
 func (a *app) pull(ctx context.Context, refText string, flags *pullFlags, opts registry.Options) (err error) {
@@ -147,6 +177,9 @@ func (a *app) pull(ctx context.Context, refText string, flags *pullFlags, opts r
 	flags.pull.Progress = a.pullProgress(flags, status)
 	began := time.Now()
 	result := pullResult{Output: flags.output, Part: flags.only}
+	if artifact.Part(flags.only) == artifact.PartDisk && !blockdev.Meant(flags.output) {
+		result.Format = flags.format
+	}
 	if part := artifact.Part(flags.only); part != artifact.PartDisk {
 		result.Pulled, err = a.pullPart(ctx, from, part, flags)
 	} else {
@@ -204,7 +237,7 @@ func (a *app) pullDisk(ctx context.Context, from *registry.Repository, flags *pu
 			},
 		})
 	} else {
-		to, err = artifact.ToFile(flags.output, flags.force)
+		to, err = artifact.ToFile(flags.output, artifact.FileOptions{Force: flags.force, Format: disk.Format(flags.format), Compress: flags.compress})
 	}
 	if err != nil {
 		return nil, nil, err
@@ -218,6 +251,7 @@ type pullResult struct {
 	Ref     string        `json:"ref"`
 	Output  string        `json:"output"`
 	Part    string        `json:"part"`
+	Format  string        `json:"format,omitempty"` // of a disk in a file
 	Device  *deviceResult `json:"device,omitempty"`
 	Release releaseResult `json:"release"`
 	*artifact.Pulled
@@ -274,6 +308,10 @@ func (a *app) showPull(r pullResult) error {
 	if r.Checked {
 		written += ", read again"
 	}
-	f.Addf(r.Part, "%s: %s, %s, in %.1f s", r.Output, display.Bytes(r.Size), written, r.Seconds)
+	format := ""
+	if r.Format != "" && r.Format != string(disk.Raw) {
+		format = r.Format + ", "
+	}
+	f.Addf(r.Part, "%s: %s%s, %s, in %.1f s", r.Output, format, display.Bytes(r.Size), written, r.Seconds)
 	return f.Write(a.Stdout)
 }

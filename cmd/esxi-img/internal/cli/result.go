@@ -91,6 +91,24 @@ type diskResult struct {
 	VolumeID       uint32 `json:"volumeID"`
 	ClusterSize    int    `json:"clusterSize"`
 	FreeBytes      int64  `json:"freeBytes"`
+
+	ConfigDrive *driveResult `json:"configDrive,omitempty"`
+}
+
+// driveResult is a partition with a config drive.
+type driveResult struct {
+	GUID  string   `json:"guid"`
+	Start int64    `json:"start"`
+	Size  int64    `json:"size"`
+	Label string   `json:"label"`
+	Files []string `json:"files"`
+}
+
+func newDriveResult(d *imager.DriveReport) *driveResult {
+	if d == nil {
+		return nil
+	}
+	return &driveResult{d.GUID.String(), d.Offset, d.Size, d.Label, append([]string{}, d.Files...)}
 }
 
 type bootCfgResult struct {
@@ -141,6 +159,7 @@ func newInspectResult(name string, r *imager.Report) inspectResult {
 			GUID: d.GUID.String(), PartitionGUID: d.PartitionGUID.String(), SectorSize: d.SectorSize,
 			PartitionStart: d.PartitionStart, PartitionSize: d.PartitionSize,
 			Label: d.Label, VolumeID: d.VolumeID, ClusterSize: d.ClusterSize, FreeBytes: d.FreeBytes,
+			ConfigDrive: newDriveResult(d.Drive),
 		}
 	}
 	for _, b := range r.BootCfg {

@@ -91,7 +91,7 @@ of that. Results go to standard output, everything else to standard error.
 		return usagef(seeHelp(c), "%w", err)
 	})
 	cmd.AddCommand(
-		newBuild(a), newCustomize(a), newPush(a), newPull(a), newCopy(a), newInspect(a), newCatalog(a), newDiff(a), newDoctor(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
+		newBuild(a), newCustomize(a), newPush(a), newPull(a), newCopy(a), newInspect(a), newCatalog(a), newPrune(a), newDiff(a), newDoctor(a), newKickstart(a), newInstallerModule(a), newMetadata(a),
 		newGenImg(a), newKSTemplate(a), newInstallerHelper(a), newServe(a), newLogin(a), newLogout(a), newSign(a), newAttest(a), newVerify(a), newVersion(a),
 	)
 	return cmd

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
+	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
+	"github.com/esxi-img/esxi-img/pkg/catalog/page"
 	"github.com/esxi-img/esxi-img/pkg/registry/server"
 )
 
@@ -26,6 +28,8 @@ type serveFlags struct {
 	verbose  bool
 	cert     string
 	key      string
+	ui       bool
+	verify   option.Verify
 }
 
 func newServe(a *app) *cobra.Command {
@@ -45,6 +49,10 @@ It knows no users: whoever reaches the address may pull, and push unless it is
 --read-only. So it listens on this machine alone, unless --listen says
 otherwise. ESXi's licence does not allow to give its files away.
 
+With --ui it also shows the images to a browser, at /ui/: a table, a page for
+each image, and what differs between any two. Signers are verified there as the
+flags or the policy file say, and else claimed.
+
 It prints where it listens, and runs until INT or TERM ends it; what clients
 have asked for already is still answered, for at most 10 s. The exit code is 0
 then. It removes nothing: what no tag reaches any more goes when build writes to
@@ -53,6 +61,7 @@ the layout again.
 ` + exitCodeHelp,
 		Example: `  esxi-img build esxi.iso && esxi-img serve esxi-img.oci
   esxi-img serve /srv/images --listen :5000 --tls-cert cert.pem --tls-key key.pem
+  esxi-img serve /srv/images --ui --policy policy.yaml
   esxi-img serve esxi-img.oci --listen 192.0.2.1:5000 --read-only --verbose`,
 		Args: exactArgs("DIR"),
 		RunE: func(c *cobra.Command, args []string) error { return a.serve(c.Context(), args[0], &flags) },
@@ -64,6 +73,8 @@ the layout again.
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "tell of each request on standard error")
 	f.StringVar(&flags.cert, "tls-cert", "", "speak HTTPS with the certificates in `FILE` (PEM)")
 	f.StringVar(&flags.key, "tls-key", "", "the certificate's key is in `FILE` (PEM)")
+	f.BoolVar(&flags.ui, "ui", false, "show the images as pages for a browser, at /ui/")
+	flags.verify.AddCheckFlags(f)
 	return cmd
 }
 
@@ -74,7 +85,11 @@ func (a *app) serve(ctx context.Context, dir string, flags *serveFlags) (err err
 		return err
 	}
 	status := a.status()
-	s, err := server.New(dir, server.Options{ReadOnly: flags.readOnly, Name: flags.name, Log: requestLog(status, flags.verbose)})
+	pages, shown, err := a.pages(flags, status)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(dir, server.Options{ReadOnly: flags.readOnly, Name: flags.name, Pages: pages, Log: requestLog(status, flags.verbose)})
 	var name *server.NameError
 	if errors.As(err, &name) {
 		return usagef("give another --name", "%w", err)
@@ -86,6 +101,9 @@ func (a *app) serve(ctx context.Context, dir string, flags *serveFlags) (err err
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", flags.listen)
 	if err != nil {
 		return serveFailure(flags.listen, err)
+	}
+	if shown != nil {
+		shown.layouts, shown.address = s.Layouts, listener.Addr().String()
 	}
 	if err := a.showServe(dir, s, listener.Addr(), flags); err != nil {
 		return errors.Join(err, listener.Close())
@@ -127,6 +145,7 @@ type serveResult struct {
 	Folder     string `json:"folder"`
 	ReadOnly   bool   `json:"readOnly"`
 	Repository string `json:"repository,omitempty"` // the only one
+	Pages      string `json:"pages,omitempty"`      // with --ui
 }
 
 func (a *app) showServe(dir string, s *server.Server, addr net.Addr, flags *serveFlags) error {
@@ -135,11 +154,15 @@ func (a *app) showServe(dir string, s *server.Server, addr net.Addr, flags *serv
 		scheme = "https"
 	}
 	out := serveResult{URL: scheme + "://" + addr.String(), Folder: dir, ReadOnly: flags.readOnly, Repository: s.Repository()}
+	if flags.ui {
+		out.Pages = out.URL + page.Prefix
+	}
 	if a.output.JSON {
 		return display.JSON(a.Stdout, out)
 	}
 	var f display.Fields
 	f.Add("listening", out.URL)
+	f.Add("pages", out.Pages)
 	if out.Repository != "" {
 		f.Addf("repository", "%s/%s", addr, out.Repository)
 	} else {

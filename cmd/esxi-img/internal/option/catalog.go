@@ -17,9 +17,11 @@ type Catalog struct {
 	filter  catalog.Filter
 	// Sort is the order, Format table or markdown.
 	Sort, Format string
-	noSigners    bool
-	cache        string
-	noCache      bool
+	// HTML is a folder for pages, or empty.
+	HTML      string
+	noSigners bool
+	cache     string
+	noCache   bool
 }
 
 // AddFlags adds the group's flags.
@@ -29,6 +31,7 @@ func (o *Catalog) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.filter.Newest, "newest", false, "list the newest build of each release only")
 	f.StringVar(&o.Sort, "sort", catalog.Orders[0], "sort by `KEY`: release, created or size, the newest or largest first, or tag")
 	f.StringVar(&o.Format, "format", "table", "print a table or `markdown`")
+	f.StringVar(&o.HTML, "html", "", "write pages for a browser to the folder `DIR`, which is replaced as a whole")
 	f.BoolVar(&o.noSigners, "no-signers", false, "do not look who signed what, which takes most of the requests")
 	f.StringVar(&o.cache, "cache", "", "keep what was read in the folder `DIR` (default: esxi-img/catalog where the user's caches are)")
 	f.BoolVar(&o.noCache, "no-cache", false, "keep nothing, and read everything")
@@ -54,6 +57,8 @@ func (o *Catalog) Filter() (catalog.Filter, error) {
 		return o.filter, errors.New("--no-signers and --signed-by: one of them wants to know who signed")
 	case o.noCache && o.cache != "":
 		return o.filter, errors.New("--no-cache and --cache: give one of them")
+	case o.HTML != "" && o.Format != "table":
+		return o.filter, errors.New("--html and --format: give one of them")
 	case o.Format != "table" && o.Format != "markdown":
 		return o.filter, fmt.Errorf("--format %q: is neither table nor markdown", o.Format)
 	}

@@ -13,6 +13,8 @@ type Customize struct {
 	Host                 Host
 
 	ConfigDrive, NetworkData, MetaData, UserData string
+	ConfigDriveAs                                string // "" for as it is
+	ConfigDriveSize                              Size   // 0 for the usual
 	Hostname                                     string
 	SSHKeys                                      []string
 }
@@ -38,6 +40,8 @@ func (c *CustomizeFlags) AddFlags(to *pflag.FlagSet) {
 	c.host.addFlags(f)
 	f.Lookup("serial-console").Usage = "console of the installer, and of the installed host, on the first serial port; the host's not under Secure Boot"
 	f.StringVar(&g.ConfigDrive, "config-drive", "", "carry this config drive, or NoCloud's files: a `DIR|ISO`")
+	f.StringVar(&g.ConfigDriveAs, "config-drive-as", "", "`HOW` the image carries its config drive: module, or partition for one of its own behind the installer's volume, empty if there is no metadata (default: as the image has it, else module)")
+	f.Var(&g.ConfigDriveSize, "config-drive-size", "`SIZE` of that partition, at most 64M, which is what it has if nothing is said")
 	f.StringVar(&g.NetworkData, "network-data", "", "carry this `FILE` as network_data.json")
 	f.StringVar(&g.MetaData, "meta-data", "", "carry this `FILE` as meta_data.json")
 	f.StringVar(&g.UserData, "user-data", "", "carry this `FILE` as user_data")

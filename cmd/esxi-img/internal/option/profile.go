@@ -32,6 +32,7 @@ type Profile struct {
 	Layout         string   `yaml:"layout"`
 	Tag            string   `yaml:"tag"`
 	Format         string   `yaml:"format"`
+	Compress       bool     `yaml:"compress"`
 	Prefix         string   `yaml:"prefix"`
 	Kickstart      string   `yaml:"kickstart"`
 	Pre            []string `yaml:"pre"`
@@ -63,7 +64,8 @@ func (p *ProfileFlags) AddFlags(f *pflag.FlagSet) {
 	f.StringVarP(&g.Output, "output", "o", "", "write the disk image to `FILE`")
 	f.StringVar(&g.Layout, "layout", "", "write an OCI image layout to the folder `DIR` (default \"./esxi-img.oci\" without --output)")
 	f.StringVar(&g.Tag, "tag", "", "`TAG` in the layout, beside latest")
-	f.StringVar(&g.Format, "format", defaults.Format, "`FORMAT` of the output: raw, qcow2, vmdk, iso or netboot")
+	f.StringVar(&g.Format, "format", defaults.Format, "`FORMAT` of the output: raw, qcow2, vmdk, vmdk-sparse, iso or netboot")
+	f.BoolVar(&g.Compress, "compress", false, "compress a qcow2 file")
 	f.StringVar(&g.Prefix, "prefix", "", "`URL` or path of the folder, for boot.cfg, with --format netboot (default: the folder that boot.cfg is in)")
 	p.AddContentFlags(f)
 	g.Headroom = defaults.Headroom
@@ -104,6 +106,7 @@ func (p *ProfileFlags) Resolve(f *pflag.FlagSet) (Profile, error) {
 	override(f, "layout", &merged.Layout, g.Layout)
 	override(f, "tag", &merged.Tag, g.Tag)
 	override(f, "format", &merged.Format, g.Format)
+	override(f, "compress", &merged.Compress, g.Compress)
 	override(f, "prefix", &merged.Prefix, g.Prefix)
 	override(f, "kickstart", &merged.Kickstart, g.Kickstart)
 	override(f, "metadata", &merged.Metadata, g.Metadata)

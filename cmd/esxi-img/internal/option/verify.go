@@ -111,6 +111,9 @@ func (v *Verify) Policy(env Environment) (*signing.PolicyVerifier, error) {
 	return signing.NewPolicyVerifier(policy, trust)
 }
 
+// Skips says whether nothing is to be verified.
+func (v *Verify) Skips() bool { return v.insecureSkip }
+
 // signerFlags are the flags that say whom to trust.
 func (v *Verify) signerFlags() []string {
 	var out []string
@@ -121,6 +124,16 @@ func (v *Verify) signerFlags() []string {
 }
 
 func (v *Verify) given(name string) bool { return v.flags != nil && v.flags.Changed(name) }
+
+// Given says whether any of the flags is.
+func (v *Verify) Given() bool {
+	for _, name := range append(v.signerFlags(), v.prefix+"trusted-root", "policy", "offline") {
+		if v.given(name) {
+			return true
+		}
+	}
+	return false
+}
 
 // check finds what contradicts itself, and what is missing.
 func (v *Verify) check() error {
