@@ -15,7 +15,7 @@ import (
 // figures are what "make bench" measures, in this order. The planning figure
 // comes after those of memory: see command.maxRSS.
 func figures() []Figure {
-	return append(slices.Concat(buildFigures(), pullFigures(), trustFigures()), Figure{
+	return append(slices.Concat(buildFigures(), pullFigures(), trustFigures(), catalogFigures(), customizeFigures(), formatFigures(), hostsFigures()), Figure{
 		Name: "plan a volume of 170 files", Unit: "ms",
 		Ours: planTime, Limit: 5,
 		Peer: "the limit", Target: 1,

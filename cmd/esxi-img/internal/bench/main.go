@@ -45,6 +45,9 @@ type bench struct {
 	status  io.Writer
 
 	artifact *artifact // what the figures of registries share, once it is made
+	tagged   *tagged   // what those of lists share
+
+	imageBuilt bool // what the figures of customising share
 }
 
 func run(ctx context.Context, args []string, stdout, status io.Writer) (err error) {

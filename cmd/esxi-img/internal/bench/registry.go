@@ -169,9 +169,13 @@ func (b *bench) buildAndPush(ctx context.Context, a *artifact, iso, layout, ref 
 
 // close ends what was started.
 func (b *bench) close() error {
+	var err error
+	if b.tagged != nil {
+		err = b.tagged.close()
+	}
 	if b.artifact == nil {
-		return nil
+		return err
 	}
 	remove(b.artifact.layout)
-	return b.artifact.stop()
+	return errors.Join(err, b.artifact.stop())
 }
