@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// mkiso FILE [drop=PATH] [damage=PATH] [replace=PATH:FILE] [release=NAME]
+// mkiso FILE [drop=PATH] [damage=PATH] [replace=PATH:FILE] [release=NAME[:BUILD]]
 // [arch=ARCH] [bootcfg=OLD:NEW] writes a synthetic installer ISO.
 func mkiso(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 0 {
@@ -72,9 +72,12 @@ func mkiso(ts *testscript.TestScript, _ bool, args []string) {
 				return strings.Replace(s, first, second, 1)
 			}))
 		case "release":
-			r, ok := esxitest.FindRelease(value)
+			r, ok := esxitest.FindRelease(first)
 			if !ok {
 				ts.Fatalf("no release %s", value)
+			}
+			if second != "" {
+				r = r.WithBuild(second)
 			}
 			opts = append(opts, esxitest.WithRelease(r))
 		case "arch":

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -49,5 +50,45 @@ func TestCustomized(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestCustomizedPartition lets foreign programs judge a config drive on a
+// partition of its own: they see it by its label, and read from it what went in.
+func TestCustomizedPartition(t *testing.T) {
+	iso := plain.iso(t, small, "")
+	drive := filepath.Join(hosts, "customized", "drive")
+	for _, sector := range []int64{512, 4096} {
+		t.Run(strconv.FormatInt(sector, 10), func(t *testing.T) {
+			path := build(t, iso, "--sector-size", strconv.FormatInt(sector, 10))
+			run(t, program, "customize", path, "--quiet", "--config-drive", drive, "--config-drive-as", "partition")
+			img := judgeTables(t, path, sector, 2)
+			img.judgeVolume(t)
+			offset := img.offset + img.length
+			volume := filepath.Join(t.TempDir(), "drive.iso")
+			run(t, "dd", "if="+path, "of="+volume, "bs=1M", "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none",
+				fmt.Sprintf("skip=%d", offset), fmt.Sprintf("count=%d", 64<<20))
+			if label := strings.TrimSpace(run(t, "blkid", "-p", "-s", "LABEL", "-o", "value", volume)); label != "config-2" {
+				t.Errorf("blkid: label %q", label)
+			}
+			if out := run(t, "xorriso", "-indev", volume, "-check_media", "--"); !strings.Contains(out, "+ good") || strings.Contains(out, "- unreadable") {
+				t.Errorf("xorriso -check_media: %s", out)
+			}
+			got := filepath.Join(t.TempDir(), "drive")
+			run(t, "xorriso", "-report_about", "WARNING", "-osirrox", "on:auto_chmod_on", "-indev", volume, "-extract", "/", got)
+			want := hashes(t, filepath.Join(drive, "openstack", "latest"))
+			for name, sum := range hashes(t, filepath.Join(got, "openstack", "latest")) {
+				if want[name] != sum {
+					t.Errorf("%s is another one", name)
+				}
+				delete(want, name)
+			}
+			if len(want) > 0 {
+				t.Errorf("missing: %v", want)
+			}
+			// Without it again, the image has no second partition.
+			run(t, program, "customize", path, "--quiet", "--config-drive-as", "module")
+			judgeTable(t, path, sector).judgeVolume(t)
+		})
 	}
 }

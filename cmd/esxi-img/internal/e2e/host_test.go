@@ -72,8 +72,8 @@ func live(t *testing.T, python python, scenario string) {
 type hostConfig struct {
 	Medium string   `json:"medium"` // the release, as mkiso names it
 	Build  []string `json:"build"`  // more arguments of the build
-	// Customize are arguments of customize, which follows the build, if any. A
-	// path of the scenario's begins with "./".
+	// Customize are arguments of customize, which follows the build, if any,
+	// and writes another file. A path of the scenario's begins with "./".
 	Customize []string `json:"customize"`
 }
 
@@ -121,7 +121,9 @@ func hostImage(t *testing.T, scenario string) string {
 		img := filepath.Join(workDir, fmt.Sprintf("host-%d.img", len(images.made)))
 		run(t, program, append([]string{"build", medium, "--output", img, "--quiet"}, args...)...)
 		if len(custom) > 0 {
-			run(t, program, append([]string{"customize", img, "--quiet"}, custom...)...)
+			from := img
+			img = filepath.Join(workDir, fmt.Sprintf("host-%d-custom.img", len(images.made)))
+			run(t, program, append([]string{"customize", from, "--output", img, "--quiet"}, custom...)...)
 		}
 		images.made[key] = img
 	}

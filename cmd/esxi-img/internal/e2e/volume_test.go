@@ -25,6 +25,12 @@ type image struct {
 // 512-byte sectors; fdisk can be told otherwise.
 func judgeTable(t *testing.T, path string, sector int64) image {
 	t.Helper()
+	return judgeTables(t, path, sector, 1)
+}
+
+// judgeTables is judgeTable for a disk of so many partitions.
+func judgeTables(t *testing.T, path string, sector int64, partitions int) image {
+	t.Helper()
 	img := image{path: path, sector: sector}
 	var first, last int64
 	if sector == 512 {
@@ -34,6 +40,9 @@ func judgeTable(t *testing.T, path string, sector int64) image {
 		}
 		info := run(t, "sgdisk", "-i", "1", path)
 		first, last = number(t, info, `First sector: (\d+)`), number(t, info, `Last sector: (\d+)`)
+		if n := strings.Count(run(t, "sgdisk", "-p", path), "\n   "); n != partitions {
+			t.Errorf("sgdisk sees %d partitions, want %d", n, partitions)
+		}
 		if !strings.Contains(info, "C12A7328-F81F-11D2-BA4B-00A0C93EC93B") {
 			t.Errorf("partition 1 is no EFI system partition:\n%s", info)
 		}
@@ -41,7 +50,7 @@ func judgeTable(t *testing.T, path string, sector int64) image {
 		b := strconv.FormatInt(sector, 10)
 		out := runInput(t, "v\nq\n", "fdisk", "-b", b, path)
 		// A broken backup is not among its "errors", but it says so first.
-		if !strings.Contains(out, "No errors detected.") || !strings.Contains(out, "Using 1 out of 128 partitions.") ||
+		if !strings.Contains(out, "No errors detected.") || !strings.Contains(out, fmt.Sprintf("Using %d out of 128 partitions.", partitions)) ||
 			strings.Contains(out, "corrupt") || strings.Contains(out, "mismatch") {
 			t.Errorf("fdisk -b %s, command v:\n%s", b, out)
 		}

@@ -15,9 +15,9 @@ SEEK_DATA, SEEK_HOLE = 3, 4
 MIB = 1 << 20
 
 
-def tool(*args, **more):
-    process = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
-    if process.returncode != 0:
+def tool(*args, ok=(0,)):
+    process = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if process.returncode not in ok:
         raise SystemExit("stand-in: %s: %s" % (" ".join(str(a) for a in args), process.stdout.decode("utf-8", "replace")))
     return process.stdout.decode("utf-8", "replace")
 
@@ -105,18 +105,40 @@ class Disks(object):
             device = name
         else:
             # As Ironic does it: the table's copy moves to the end of the disk,
-            # and a partition is added before it.
+            # and a partition is added before it. A volume that is labelled so
+            # is written over.
             table = parted.usable(path)
             sectors = os.path.getsize(path) // SECTOR
-            last = sectors - 2048 - 1
-            first = (last - size // SECTOR) // 2048 * 2048
-            number = max(table.entries) + 1
-            table.entries[number] = (BASIC, str(uuid.uuid4()), first, last, "config-2")
+            number, room = self.labelled(path, table, drive["label"])
+            if number is None:
+                last = sectors - 2048 - 1
+                first = (last - size // SECTOR) // 2048 * 2048
+                number = max(table.entries) + 1
+                table.entries[number] = (BASIC, str(uuid.uuid4()), first, last, "config-2")
+            elif size > room:
+                raise SystemExit("stand-in: a config drive of %d bytes on a partition of %d" % (size, room))
             parted.write_table(path, table)
-            sparse_copy(made, 0, size, path, first * SECTOR)
+            first = table.entries[number][2]
+            with open(made, "rb") as src, open(path, "r+b") as dst:
+                dst.seek(first * SECTOR)
+                shutil.copyfileobj(src, dst)
             device = "%s:%d" % (name, number)
         os.remove(made)
         self.drives[device] = {"type": drive["type"], "label": drive["label"], "folder": drive["folder"]}
+
+    def labelled(self, path, table, label):
+        """The number and the size of the partition whose volume has a label,
+        as the tools on Ironic's ramdisk see it."""
+        for number, (_, _, first, last, _) in sorted(table.entries.items()):
+            size = (last - first + 1) * SECTOR
+            found = tool("blkid", "-p", "-O", str(first * SECTOR), "-S", str(size), "-s", "LABEL", "-o", "value", path, ok=(0, 2)).strip()
+            if found.lower() == label.lower():
+                return number, size
+        return None, 0
+
+    def drives_left(self):
+        """The disks that have a partition for a config drive."""
+        return [spec["name"] for spec in self.specs if any(entry[4] == "config-2" for entry in self.partitions(spec["name"]).values())]
 
     def foreign(self, path, content):
         """A disk that somebody else's ESXi, datastore or vSAN is on."""

@@ -532,6 +532,7 @@ class Machine(object):
         result["firstboot_codes"], result["firstboot"] = codes, "ok" if codes and not any(codes) else "failed" if codes else "none"
         result["files"] = getattr(self, "files", {})
         result["password"] = self.password()
+        result["config_drives"] = self.disks.drives_left()
         result["console"] = self.console
         return result
 
