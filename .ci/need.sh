@@ -21,10 +21,16 @@ need xorriso xorriso
 need genisoimage genisoimage
 need docker-registry docker-registry
 need skopeo skopeo
+need dnsmasq dnsmasq-base
+need curl curl
+need ip iproute2
+need chromium chromium
+need npm npm
 need busybox busybox-static
 need python3 python3
 need unshare util-linux
 [ -f /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
+[ -f /usr/lib/ipxe/qemu/efi-virtio.rom ] || missing="$missing ipxe-qemu"
 [ -d /usr/lib/grub/x86_64-efi ] || missing="$missing grub-efi-amd64-bin"
 
 if [ -n "$missing" ]; then
