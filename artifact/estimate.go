@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/esxi-img/esxi-img/pkg/disk"
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 )
 
 // AtHand is what a host has already: one of the two.
@@ -74,7 +75,7 @@ func (img *Image) estimate(ctx context.Context, g *goal, have holder, workers in
 	for range workers {
 		buffers <- nil // made when it is needed
 	}
-	err := parallel(ctx, workers, len(g.chunks), func(_ context.Context, i int) error {
+	err := parallel.Do(ctx, workers, len(g.chunks), func(_ context.Context, i int) error {
 		c := &g.chunks[i]
 		if c.own != nil {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -39,7 +40,7 @@ func (p *puller) fetch(ctx context.Context, to place, missing []*chunk) error {
 	requests := requestsFor(missing)
 	done := make([]bool, len(requests))
 	workers := min(p.from.Concurrency(), maxPullWorkers)
-	err := parallel(ctx, workers, len(requests), func(ctx context.Context, i int) error {
+	err := parallel.Do(ctx, workers, len(requests), func(ctx context.Context, i int) error {
 		err := p.fetchRange(ctx, to, &requests[i])
 		done[i] = err == nil
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 	"github.com/esxi-img/esxi-img/pkg/progress"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
@@ -268,7 +269,7 @@ func (p *puller) bring(ctx context.Context, to place, chunks []*chunk) error {
 // and returns the others.
 func (p *puller) fromHere(ctx context.Context, to place, chunks []*chunk) ([]*chunk, error) {
 	absent := make([]bool, len(chunks))
-	err := parallel(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(chunks), func(_ context.Context, i int) error {
+	err := parallel.Do(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(chunks), func(_ context.Context, i int) error {
 		c := chunks[i]
 		if c.own != nil {
 			p.generated.Add(c.length)

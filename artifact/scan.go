@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 )
 
 const (
@@ -49,7 +51,7 @@ func (e *CheckError) Unwrap() error { return e.Err }
 func (p *puller) scan(ctx context.Context, r io.ReaderAt) (dirty []span, err error) {
 	chunks := p.goal.chunks
 	blank := p.blank(r)
-	err = parallel(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(chunks), func(_ context.Context, i int) error {
+	err = parallel.Do(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(chunks), func(_ context.Context, i int) error {
 		if c := &chunks[i]; !blank || c.own != nil {
 			c.there, _ = p.holds(r, c)
 		}
@@ -121,7 +123,7 @@ func (p *puller) dirty(ctx context.Context, r io.ReaderAt) ([]span, error) {
 		mu    sync.Mutex
 		found []span
 	)
-	err := parallel(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(steps), func(_ context.Context, i int) error {
+	err := parallel.Do(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(steps), func(_ context.Context, i int) error {
 		s := steps[i]
 		buf := p.buffer()
 		defer p.release(buf)
@@ -143,7 +145,7 @@ var errDiffers = errors.New("differs")
 // same says whether a file is the goal already. It stops at the first
 // difference.
 func (p *puller) same(ctx context.Context, r io.ReaderAt) (bool, error) {
-	err := parallel(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(p.goal.chunks), func(_ context.Context, i int) error {
+	err := parallel.Do(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(p.goal.chunks), func(_ context.Context, i int) error {
 		c := &p.goal.chunks[i]
 		if ok, _ := p.holds(r, c); !ok {
 			return errDiffers
@@ -165,7 +167,7 @@ func (p *puller) same(ctx context.Context, r io.ReaderAt) (bool, error) {
 func (p *puller) verify(ctx context.Context, r io.ReaderAt, name string) error {
 	p.report.Done()
 	p.report.Start("check "+name, p.goal.total())
-	err := parallel(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(p.goal.chunks), func(_ context.Context, i int) error {
+	err := parallel.Do(ctx, min(hashWorkers, runtime.GOMAXPROCS(0)), len(p.goal.chunks), func(_ context.Context, i int) error {
 		c := &p.goal.chunks[i]
 		if ok, err := p.holds(r, c); !ok {
 			return &CheckError{name, c.offset, c.length, err}

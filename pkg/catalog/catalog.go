@@ -10,13 +10,13 @@ import (
 	"errors"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -243,7 +243,7 @@ func (l *lister) readAll(ctx context.Context, tags []string) ([]named, error) {
 		}
 	}
 	moved := make([]bool, len(tags))
-	err := parallel(ctx, l.workers*lookFactor, len(known), func(ctx context.Context, i int) error {
+	err := parallel.Do(ctx, l.workers*lookFactor, len(known), func(ctx context.Context, i int) error {
 		ok, err := l.recall(ctx, &found[known[i]])
 		moved[known[i]] = err == nil && !ok
 		return err
@@ -256,7 +256,7 @@ func (l *lister) readAll(ctx context.Context, tags []string) ([]named, error) {
 			others = append(others, i)
 		}
 	}
-	return found, parallel(ctx, l.workers, len(others), func(ctx context.Context, i int) error {
+	return found, parallel.Do(ctx, l.workers, len(others), func(ctx context.Context, i int) error {
 		return l.read(ctx, &found[others[i]])
 	})
 }
@@ -358,22 +358,3 @@ func (s *Signer) String() string {
 		return ""
 	}
 }
-
-// text makes a text from outside fit to be shown: one line of printable
-// characters, within bounds.
-func text(s string) string {
-	const most = 4 * MaxText // bytes
-	cut := len(s) > most
-	s = strings.ToValidUTF8(s[:min(len(s), most)], "\uFFFD")
-	runes := []rune(strings.Map(printable, s))
-	if len(runes) > MaxText {
-		runes, cut = runes[:MaxText], true
-	}
-	if cut {
-		return string(runes) + "…"
-	}
-	return string(runes)
-}
-
-// word is text without spaces: in a table they could pass for other columns.
-func word(s string) string { return strings.ReplaceAll(text(s), " ", "\uFFFD") }

@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -77,7 +78,7 @@ func (r *reader) read(ctx context.Context) (*state, error) {
 		tags = append(tags, tag)
 	}
 	named := make([]digest.Digest, len(tags))
-	err := parallel(ctx, r.workers, len(tags), func(ctx context.Context, i int) (err error) {
+	err := parallel.Do(ctx, r.workers, len(tags), func(ctx context.Context, i int) (err error) {
 		named[i], err = r.named(ctx, tags[i])
 		return err
 	})
@@ -132,7 +133,7 @@ func (r *reader) descend(ctx context.Context, level []ocispec.Descriptor) ([]oci
 	slices.SortFunc(level, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
 	level = slices.CompactFunc(level, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest })
 	below := make([][]ocispec.Descriptor, len(level))
-	err := parallel(ctx, r.workers, len(level), func(ctx context.Context, i int) error {
+	err := parallel.Do(ctx, r.workers, len(level), func(ctx context.Context, i int) error {
 		m, err := r.fetch(ctx, level[i])
 		if err == nil {
 			below[i] = m.children

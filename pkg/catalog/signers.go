@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -41,7 +42,7 @@ func (l *lister) signers(ctx context.Context, found []named, entries []Entry) er
 		}
 	}
 	verdicts := make([]verdict, len(subjects))
-	err := parallel(ctx, l.workers*lookFactor, len(subjects), func(ctx context.Context, i int) (err error) {
+	err := parallel.Do(ctx, l.workers*lookFactor, len(subjects), func(ctx context.Context, i int) (err error) {
 		verdicts[i], err = l.judge(ctx, subjects[i])
 		return err
 	})

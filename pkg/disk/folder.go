@@ -8,10 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"sync"
 
 	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 	"github.com/esxi-img/esxi-img/pkg/plan"
 	"github.com/esxi-img/esxi-img/pkg/progress"
 )
@@ -84,39 +83,10 @@ func writeFiles(ctx context.Context, dir string, p *plan.Plan, opts WriteOptions
 	report.Start(phase, total)
 	defer report.Done()
 
-	workers := opts.Workers
-	if workers <= 0 {
-		workers = min(maxWorkers, runtime.GOMAXPROCS(0))
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	queue := make(chan *plan.File)
-	var wg sync.WaitGroup
-	for range min(workers, len(p.Files)) {
-		wg.Go(func() {
-			buf := make([]byte, bufferSize)
-			for f := range queue {
-				if err := writeOne(ctx, dir, f, buf, report); err != nil {
-					cancel(err)
-					return
-				}
-			}
-		})
-	}
-	feedFiles(ctx, queue, p.Files)
-	wg.Wait()
-	return context.Cause(ctx)
-}
-
-func feedFiles(ctx context.Context, queue chan<- *plan.File, files []plan.File) {
-	defer close(queue)
-	for i := range files {
-		select {
-		case queue <- &files[i]:
-		case <-ctx.Done():
-			return
-		}
-	}
+	return parallel.DoEach(ctx, opts.workers(), len(p.Files), func() func(context.Context, int) error {
+		buf := make([]byte, bufferSize)
+		return func(ctx context.Context, i int) error { return writeOne(ctx, dir, &p.Files[i], buf, report) }
+	})
 }
 
 // writeOne writes a file, checks it on the way, and syncs it.

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"sort"
-	"sync"
 
 	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 	"github.com/esxi-img/esxi-img/pkg/plan"
 	"github.com/esxi-img/esxi-img/pkg/progress"
 )
@@ -87,39 +87,17 @@ func write(ctx context.Context, f *os.File, p *plan.Plan, opts WriteOptions, pha
 	report.Start(phase, total)
 	defer report.Done()
 
-	workers := opts.Workers
-	if workers <= 0 {
-		workers = min(maxWorkers, runtime.GOMAXPROCS(0))
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	queue := make(chan job)
-	var wg sync.WaitGroup
-	for range min(workers, len(jobs)) {
-		wg.Go(func() {
-			w := writer{to: f, plan: p, buf: make([]byte, bufferSize), report: report}
-			for j := range queue {
-				if err := w.do(ctx, j); err != nil {
-					cancel(err)
-					return
-				}
-			}
-		})
-	}
-	feed(ctx, queue, jobs)
-	wg.Wait()
-	return context.Cause(ctx)
+	return parallel.DoEach(ctx, opts.workers(), len(jobs), func() func(context.Context, int) error {
+		w := writer{to: f, plan: p, buf: make([]byte, bufferSize), report: report}
+		return func(ctx context.Context, i int) error { return w.do(ctx, jobs[i]) }
+	})
 }
 
-func feed(ctx context.Context, queue chan<- job, jobs []job) {
-	defer close(queue)
-	for _, j := range jobs {
-		select {
-		case queue <- j:
-		case <-ctx.Done():
-			return
-		}
+func (o *WriteOptions) workers() int {
+	if o.Workers > 0 {
+		return o.Workers
 	}
+	return min(maxWorkers, runtime.GOMAXPROCS(0))
 }
 
 // job is a run of the disk that one worker writes.

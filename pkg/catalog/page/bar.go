@@ -9,6 +9,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/plan"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // barWidth is the bar's own unit: the browser scales it.
@@ -56,7 +57,7 @@ func scaled(list []segment, total int64) []segment {
 	x := 0.0
 	for i := range list {
 		s := &list[i]
-		s.Size = size(s.bytes)
+		s.Size = quantity.Bytes(s.bytes)
 		share := float64(s.bytes) / float64(max(total, 1))
 		s.Share = percent(share)
 		w := share * barWidth
@@ -112,7 +113,7 @@ func blobs(img *artifact.Image) []blob {
 	for _, p := range parts {
 		w := max(4, barWidth*float64(p.d.Size)/float64(largest))
 		out = append(out, blob{
-			clean(p.name), clean(string(p.d.Digest)), clean(cmp.Or(p.d.ArtifactType, p.d.MediaType)), size(p.d.Size), fmt.Sprintf("%.1f", w),
+			clean(p.name), clean(string(p.d.Digest)), clean(cmp.Or(p.d.ArtifactType, p.d.MediaType)), quantity.Bytes(p.d.Size), fmt.Sprintf("%.1f", w),
 		})
 	}
 	return out

@@ -166,48 +166,10 @@ func files(caption string, list []catalog.FileChange) tableView {
 	return t
 }
 
-// boot has a row for each option and module. Both copies of boot.cfg mostly
-// change alike, and then share it.
 func boot(list []catalog.BootChange) tableView {
 	t := tableView{Caption: "boot.cfg", Heads: []string{"What", "Change", "Value", "In"}}
-	row := func(path, what, change, value string) {
-		for _, r := range t.Rows {
-			if r[0].Text == what && r[1].Text == change && r[2].Text == orDash(value) {
-				r[3].Text += ", " + path
-				return
-			}
-		}
-		t.Rows = append(t.Rows, []cell{plain(what), {change, change}, plain(value), plain(path)})
-	}
-	for i := range list {
-		c := &list[i]
-		if c.Change != catalog.Changed {
-			row(c.Path, "file", string(c.Change), "")
-			continue
-		}
-		for _, p := range []*catalog.PropertyChange{c.Title, c.Kernel} {
-			if p != nil {
-				row(c.Path, p.Name, string(catalog.Removed), p.A)
-				row(c.Path, p.Name, string(catalog.Added), p.B)
-			}
-		}
-		for _, l := range []struct {
-			name string
-			list *catalog.ListChange
-		}{{"kernelopt", c.KernelOpts}, {"module", c.Modules}} {
-			if l.list == nil {
-				continue
-			}
-			for _, v := range l.list.Removed {
-				row(c.Path, l.name, string(catalog.Removed), v)
-			}
-			for _, v := range l.list.Added {
-				row(c.Path, l.name, string(catalog.Added), v)
-			}
-			if l.list.Reordered {
-				row(c.Path, l.name, "reordered", "")
-			}
-		}
+	for _, l := range catalog.BootLines(list) {
+		t.Rows = append(t.Rows, []cell{plain(l.What), {l.Change, l.Change}, plain(l.Value), plain(strings.Join(l.In, ", "))})
 	}
 	return t
 }

@@ -5,9 +5,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/esxi-img/esxi-img/pkg/catalog"
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 )
 
 // Mark is a file that each folder of pages has, and nothing else.
@@ -114,21 +114,11 @@ func (f *folder) images(ctx context.Context, rows []Row, workers int, load func(
 
 // loadAll loads all at once.
 func loadAll(ctx context.Context, rows []Row, load func(ctx context.Context, r *Row) (*Image, error)) ([]*Image, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	out := make([]*Image, len(rows))
-	var wg sync.WaitGroup
-	for i := range rows {
-		wg.Go(func() {
-			img, err := load(ctx, &rows[i])
-			if err != nil {
-				cancel(err)
-			}
-			out[i] = img
-		})
-	}
-	wg.Wait()
-	return out, context.Cause(ctx)
+	return out, parallel.Do(ctx, len(rows), len(rows), func(ctx context.Context, i int) (err error) {
+		out[i], err = load(ctx, &rows[i])
+		return err
+	})
 }
 
 func (f *folder) image(img *Image, pairs []pair) error {

@@ -1,7 +1,6 @@
 package page
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
@@ -91,32 +90,6 @@ func quote(s string) string {
 
 // plainTag is a tag (OCI distribution-spec 1.1, "Pulling manifests").
 var plainTag = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-
-// size writes a size with three digits and a binary unit.
-func size(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, unit := float64(n), 0
-	for value >= 1023.5 && unit < 4 {
-		value, unit = value/1024, unit+1
-	}
-	digits := 0
-	switch {
-	case value < 9.995:
-		digits = 2
-	case value < 99.95:
-		digits = 1
-	}
-	return fmt.Sprintf("%.*f %ciB", digits, value, "BKMGT"[unit])
-}
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
 
 func orDash(s string) string {
 	if s == "" {

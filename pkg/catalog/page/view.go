@@ -11,6 +11,7 @@ import (
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/catalog"
 	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // Site is what all pages have in common.
@@ -96,7 +97,7 @@ func (s *Site) index() indexView {
 	if !v.Many && len(s.Repositories) == 1 {
 		v.Repository = clean(s.Repositories[0].Name)
 	}
-	v.Summary = count(len(v.Rows), "image", "images")
+	v.Summary = quantity.Count(len(v.Rows), "image", "images")
 	if v.Many {
 		v.Where = fmt.Sprintf("in %d repositories", len(s.Repositories))
 	}
@@ -109,7 +110,7 @@ func (s *Site) index() indexView {
 			one, many string
 		}{{r.Foreign, "other artifact", "other artifacts"}, {r.Attached, "tag of what is attached", "tags of what is attached"}, {r.Gone, "tag that was gone", "tags that were gone"}} {
 			if o.n > 0 {
-				v.Others = append(v.Others, clean(r.Name)+": "+count(o.n, o.one, o.many))
+				v.Others = append(v.Others, clean(r.Name)+": "+quantity.Count(o.n, o.one, o.many))
 			}
 		}
 	}
@@ -152,7 +153,7 @@ func (s *Site) view(r *Row) rowView {
 		v.Others = cleanAll(r.Tags[1:min(len(r.Tags), maxTags)])
 	}
 	if r.Size > 0 {
-		v.Size = size(r.Size)
+		v.Size = quantity.Bytes(r.Size)
 	}
 	if r.Created != nil {
 		v.Created, v.Time = r.Created.Format("2006-01-02"), r.Created.Unix()
@@ -294,9 +295,9 @@ func (v *imageView) describe(img *Image) {
 		{"Profile", clean(c.ESXi.Profile)},
 		{"Vendor", clean(c.ESXi.Vendor)},
 		{"Architecture", clean(c.ESXi.Architecture)},
-		{"Disk", fmt.Sprintf("%s, sectors of %d bytes, GPT and FAT32 (UEFI)", size(d.Size), d.SectorSize)},
+		{"Disk", fmt.Sprintf("%s, sectors of %d bytes, GPT and FAT32 (UEFI)", quantity.Bytes(d.Size), d.SectorSize)},
 		{"Disk SHA-256", d.SHA256.String()},
-		{"Made from", fmt.Sprintf("%s, %s", clean(c.ISO.Name), size(c.ISO.Size))},
+		{"Made from", fmt.Sprintf("%s, %s", clean(c.ISO.Name), quantity.Bytes(c.ISO.Size))},
 		{"ISO SHA-256", c.ISO.SHA256.String()},
 		{"Made by", "esxi-img " + clean(c.Builder.Version)},
 	}
@@ -307,14 +308,14 @@ func (v *imageView) describe(img *Image) {
 		v.Boot = append(v.Boot, catalog.BootConfig{Path: clean(b.Path), Title: clean(b.Title), Kernel: clean(b.Kernel), KernelOpts: cleanAll(b.KernelOpts), Modules: cleanAll(b.Modules)})
 	}
 	for _, m := range c.Modules {
-		v.Modules = append(v.Modules, [2]string{clean(m.Path), size(m.Size)})
+		v.Modules = append(v.Modules, [2]string{clean(m.Path), quantity.Bytes(m.Size)})
 	}
 	for i := range c.VIBs {
 		x := &c.VIBs[i]
 		v.VIBs = append(v.VIBs, artifact.VIB{Name: clean(x.Name), Version: clean(x.Version), Vendor: clean(x.Vendor), Acceptance: clean(x.Acceptance)})
 	}
 	v.Kick, v.KickMore = colored(veil(img.Kickstart))
-	v.KickSize = size(int64(len(img.Kickstart)))
+	v.KickSize = quantity.Bytes(int64(len(img.Kickstart)))
 }
 
 // hostSettings says what an image tells its hosts.

@@ -102,15 +102,8 @@ func (f *attestFlags) check() error {
 }
 
 func (a *app) attest(ctx context.Context, text string, flags *attestFlags, opts registry.Options) (err error) {
-	ref, err := registry.Parse(text)
+	ref, repository, err := signTarget(text, flags.repository)
 	if err != nil {
-		return err
-	}
-	repository, err := claimedRepository(ref, flags.repository)
-	if err != nil {
-		return err
-	}
-	if err := notArchive(ref); err != nil {
 		return err
 	}
 	// 1. Who signs, and what the user brings.
@@ -127,20 +120,11 @@ func (a *app) attest(ctx context.Context, text string, flags *attestFlags, opts 
 		return err
 	}
 	// 2. Of what.
-	to, err := registry.Open(ctx, ref, opts)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, to.Close()) }()
-	release, err := hold(ctx, to)
+	to, d, release, err := openResolved(ctx, ref, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	d, err := to.Resolve(ctx, "")
-	if err != nil {
-		return err
-	}
 	subjects, err := signing.FindSubjects(ctx, to, d, repository)
 	if err != nil {
 		return err

@@ -18,7 +18,9 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/iso"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -103,15 +105,20 @@ func (a *app) build(ctx context.Context, p option.Profile, args []string, force 
 	if err != nil {
 		return err
 	}
-	isoPath, err := chooseISO(args, p)
-	if err != nil {
-		return err
-	}
-	profile, err := loadProfile(p)
+	isoPath, profile, err := buildInput(args, p)
 	if err != nil {
 		return err
 	}
 	return a.buildImage(ctx, isoPath, to, profile)
+}
+
+// buildInput finds out what an image is made of.
+func buildInput(args []string, p option.Profile) (isoPath string, profile imager.Profile, err error) {
+	if isoPath, err = chooseISO(args, p); err != nil {
+		return "", profile, err
+	}
+	profile, err = loadProfile(p)
+	return isoPath, profile, err
 }
 
 // outputs are where an image goes: to a file, a layout, or both.
@@ -144,13 +151,7 @@ func outputsOf(p option.Profile, force bool) (outputs, error) {
 
 // buildImage plans the image of an ISO, writes it, and shows what it is.
 func (a *app) buildImage(ctx context.Context, isoPath string, to outputs, profile imager.Profile) (err error) {
-	if profile.Time, err = sourceDate(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
-		return err
-	}
-	if sameFile(isoPath, to.file) {
-		return usagef("choose another --output", "%s is the ISO itself", to.file)
-	}
-	source, file, err := openISO(isoPath)
+	source, file, err := a.openSource(isoPath, to.file, &profile)
 	if err != nil {
 		return err
 	}
@@ -178,6 +179,18 @@ func (a *app) buildImage(ctx context.Context, isoPath string, to outputs, profil
 	}
 	result.Seconds = time.Since(began).Seconds()
 	return a.showBuild(result)
+}
+
+// openSource opens the ISO that an output is made of, and sets the time that
+// its files get.
+func (a *app) openSource(isoPath, output string, profile *imager.Profile) (_ *iso.Image, _ *os.File, err error) {
+	if profile.Time, err = sourceDate(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
+		return nil, nil, err
+	}
+	if sameFile(isoPath, output) {
+		return nil, nil, usagef("choose another --output", "%s is the ISO itself", output)
+	}
+	return openISO(isoPath)
 }
 
 // buildLayout packs the image.
@@ -329,12 +342,12 @@ func (a *app) showBuild(r buildResult) error {
 		output = r.Output + ": "
 	}
 	f.Addf("image", "%s%s, %s, sectors of %d bytes, written in %.1f s",
-		output, r.Format, display.Bytes(r.Size), r.SectorSize, r.Seconds)
+		output, r.Format, quantity.Bytes(r.Size), r.SectorSize, r.Seconds)
 	return f.Write(a.Stdout)
 }
 
 func payloadText(p imager.Payload) string {
-	text := display.Count(p.Files, "file", "files") + ", " + display.Bytes(p.Bytes)
+	text := quantity.Count(p.Files, "file", "files") + ", " + quantity.Bytes(p.Bytes)
 	if p.Checked == 0 {
 		return text + "; not checked against the VIBs"
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/iso"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // The formats that are no disks.
@@ -26,21 +27,11 @@ func (a *app) buildMedia(ctx context.Context, p option.Profile, args []string, f
 	if err := checkMedia(p); err != nil {
 		return err
 	}
-	isoPath, err := chooseISO(args, p)
+	isoPath, profile, err := buildInput(args, p)
 	if err != nil {
 		return err
 	}
-	profile, err := loadProfile(p)
-	if err != nil {
-		return err
-	}
-	if profile.Time, err = sourceDate(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
-		return err
-	}
-	if sameFile(isoPath, p.Output) {
-		return usagef("choose another --output", "%s is the ISO itself", p.Output)
-	}
-	source, file, err := openISO(isoPath)
+	source, file, err := a.openSource(isoPath, p.Output, &profile)
 	if err != nil {
 		return err
 	}
@@ -131,6 +122,6 @@ func (a *app) showMedia(r mediaResult) error {
 		start = ", start " + filepath.Join(r.Output, "mboot.efi")
 	}
 	f.Addf("image", "%s: %s, %s, %s, written in %.1f s%s",
-		r.Output, r.Format, display.Count(r.Files, "file", "files"), display.Bytes(r.Size), r.Seconds, start)
+		r.Output, r.Format, quantity.Count(r.Files, "file", "files"), quantity.Bytes(r.Size), r.Seconds, start)
 	return f.Write(a.Stdout)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/catalog"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/signing"
 )
@@ -251,7 +252,7 @@ func (a *app) showCatalog(r *catalogResult, format string, signers bool) error {
 			one, many string
 		}{{repo.Foreign, "other artifact", "other artifacts"}, {repo.Attached, "tag of what is attached", "tags of what is attached"}, {repo.Gone, "tag that was gone", "tags that were gone"}} {
 			if o.n > 0 {
-				others = append(others, display.Count(o.n, o.one, o.many))
+				others = append(others, quantity.Count(o.n, o.one, o.many))
 			}
 		}
 		if len(others) > 0 {
@@ -306,7 +307,7 @@ func catalogTable(r *catalogResult, signers bool) display.Table {
 			created = e.Created.Format("2006-01-02")
 		}
 		if e.Size > 0 {
-			size = display.Bytes(e.Size)
+			size = quantity.Bytes(e.Size)
 		}
 		t.Rows = append(t.Rows, row(e.Repository, signerCell(e), e.Tag, e.Release, e.Update, e.Build, size, created, shortDigest(e.Digest), baseCell(e)))
 	}

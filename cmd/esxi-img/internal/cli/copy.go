@@ -12,6 +12,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -123,15 +124,11 @@ func (a *app) copy(c *cobra.Command, src, dst registry.Reference, flags *copyFla
 		return err
 	}
 	fromOpts, toOpts := flags.sides.Options(c.Flags(), opts)
-	from, releaseFrom, err := openHeld(ctx, src, fromOpts, registry.Open)
+	from, d, releaseFrom, err := openResolved(ctx, src, fromOpts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, releaseFrom()) }()
-	d, err := from.Resolve(ctx, "")
-	if err != nil {
-		return err
-	}
 	toOpts.Mirrors, toOpts.Replace = nil, flags.force
 	create := registry.Create
 	if flags.dryRun {
@@ -208,22 +205,6 @@ func oneRegistry(a, b registry.Reference, opts registry.Options) error {
 	return usagef("log in to both: esxi-img login REGISTRY", "the credentials that were given would go to both %s and %s", a.Registry, b.Registry)
 }
 
-// openHeld opens a repository, and keeps others from removing what is in it if
-// it is a layout. release closes it.
-func openHeld(ctx context.Context, ref registry.Reference, opts registry.Options,
-	open func(context.Context, registry.Reference, registry.Options) (*registry.Repository, error),
-) (_ *registry.Repository, release func() error, err error) {
-	r, err := open(ctx, ref, opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	letGo, err := hold(ctx, r)
-	if err != nil {
-		return nil, nil, errors.Join(err, r.Close())
-	}
-	return r, func() error { return errors.Join(letGo(), r.Close()) }, nil
-}
-
 // copyResult is what copy prints.
 type copyResult struct {
 	From string `json:"from"`
@@ -258,10 +239,10 @@ func (a *app) showCopy(src, dst registry.Reference, c *artifact.Copied) error {
 	f.Add("manifests", fmt.Sprint(c.Manifests))
 	f.Add("referrers", referrersText(c.Referrers))
 	if c.DryRun {
-		f.Addf("to send", "%s; already there %s", display.Bytes(c.Sent), display.Bytes(c.Present))
+		f.Addf("to send", "%s; already there %s", quantity.Bytes(c.Sent), quantity.Bytes(c.Present))
 		return f.Write(a.Stdout)
 	}
-	f.Addf("sent", "%s; mounted %s, already there %s", display.Bytes(c.Sent), display.Bytes(c.Mounted), display.Bytes(c.Present))
+	f.Addf("sent", "%s; mounted %s, already there %s", quantity.Bytes(c.Sent), quantity.Bytes(c.Mounted), quantity.Bytes(c.Present))
 	return f.Write(a.Stdout)
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/iso"
 	"github.com/esxi-img/esxi-img/pkg/plan"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // customizeFlags are customize's own.
@@ -391,9 +392,9 @@ func (a *app) showCustomize(r customizeResult) error {
 		f.Add("change", e.String())
 	}
 	for _, c := range r.Files {
-		size := display.Bytes(c.Size)
+		size := quantity.Bytes(c.Size)
 		if c.Change == "changed" && c.Before != c.Size {
-			size = display.Bytes(c.Before) + " to " + size
+			size = quantity.Bytes(c.Before) + " to " + size
 		}
 		f.Addf("file", "%s %s, %s", c.Change, c.Path, size)
 	}
@@ -406,11 +407,11 @@ func (a *app) showCustomize(r customizeResult) error {
 		if r.DryRun {
 			did = "nothing was written"
 		}
-		f.Addf("image", "%s: %s, the same %s, %s", r.Output, r.Format, display.Bytes(r.Size), did)
+		f.Addf("image", "%s: %s, the same %s, %s", r.Output, r.Format, quantity.Bytes(r.Size), did)
 	case r.DryRun:
-		f.Addf("image", "%s: %s of %s would differ; nothing was written", r.Output, display.Bytes(r.Differs), display.Bytes(r.Size))
+		f.Addf("image", "%s: %s of %s would differ; nothing was written", r.Output, quantity.Bytes(r.Differs), quantity.Bytes(r.Size))
 	default:
-		f.Addf("image", "%s: %s, %s, of which %s differ, in %.1f s", r.Output, r.Format, display.Bytes(r.Size), display.Bytes(r.Differs), r.Seconds)
+		f.Addf("image", "%s: %s, %s, of which %s differ, in %.1f s", r.Output, r.Format, quantity.Bytes(r.Size), quantity.Bytes(r.Differs), r.Seconds)
 	}
 	return f.Write(a.Stdout)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/customize"
 	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // maxTold is how many hosts are named in one message.
@@ -120,7 +121,7 @@ func (r *hostsResult) failure() error {
 	if r.Format == formatNetboot {
 		what = "cannot be planned, so nothing is written"
 	}
-	return &failure{worst, fmt.Errorf("%d of %s %s: %s", failed, display.Count(len(r.Hosts), "host", "hosts"), what, strings.Join(told, "; ")), advice}
+	return &failure{worst, fmt.Errorf("%d of %s %s: %s", failed, quantity.Count(len(r.Hosts), "host", "hosts"), what, strings.Join(told, "; ")), advice}
 }
 
 // warnOfHosts tells each warning once.
@@ -171,9 +172,9 @@ func (a *app) showHosts(r hostsResult) error {
 	case failed > 0:
 		did = fmt.Sprintf("%d failed, the others %s", failed, did)
 	}
-	f.Addf("hosts", "%s, %s, %s", display.Count(len(r.Hosts), "host", "hosts"), r.Format, did)
+	f.Addf("hosts", "%s, %s, %s", quantity.Count(len(r.Hosts), "host", "hosts"), r.Format, did)
 	if r.Files > 0 {
-		f.Addf("image", "%s: %s, %s", r.Output, display.Count(r.Files, "file", "files"), display.Bytes(r.Size))
+		f.Addf("image", "%s: %s, %s", r.Output, quantity.Count(r.Files, "file", "files"), quantity.Bytes(r.Size))
 	}
 	if err := f.Write(a.Stdout); err != nil {
 		return err
@@ -185,7 +186,7 @@ func (a *app) showHosts(r hostsResult) error {
 func (r *hostsResult) table() display.Table {
 	t := display.Table{Header: []string{"HOST", "IMAGE", "OWN", "CHANGES"}}
 	for _, h := range r.Hosts {
-		row := []string{h.Name, h.Output, display.Bytes(h.own()), h.summary()}
+		row := []string{h.Name, h.Output, quantity.Bytes(h.own()), h.summary()}
 		if h.Error != nil {
 			row = []string{h.Name, "none", "", "failed: " + h.Error.Message}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/plan"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // customizeMedia is customize for what a host is started from without a disk of
@@ -182,7 +183,7 @@ func (a *app) showCustomizeMedia(r customizeMediaResult) error {
 	if r.DryRun {
 		did = "nothing was written"
 	}
-	f.Addf("image", "%s: %s, %s, %s, %s", r.Output, r.Format, display.Count(r.Files, "file", "files"), display.Bytes(r.Size), did)
+	f.Addf("image", "%s: %s, %s, %s, %s", r.Output, r.Format, quantity.Count(r.Files, "file", "files"), quantity.Bytes(r.Size), did)
 	return f.Write(a.Stdout)
 }
 

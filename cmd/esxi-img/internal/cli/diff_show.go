@@ -3,11 +3,11 @@ package cli
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/pkg/catalog"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // showDiff prints a difference for people.
@@ -58,9 +58,9 @@ func (r *diffResult) summary(hidden int) display.Fields {
 		f.Add("kickstart", string(catalog.Changed))
 	}
 	if x := r.Fetch; x != nil {
-		f.Addf("to fetch", "%s of %s, with a at hand; and %s of manifests", display.Bytes(x.Fetched), display.Bytes(x.Size), display.Bytes(x.Manifests))
+		f.Addf("to fetch", "%s of %s, with a at hand; and %s of manifests", quantity.Bytes(x.Fetched), quantity.Bytes(x.Size), quantity.Bytes(x.Manifests))
 		if x.InPlace != nil {
-			f.Addf("in place", "%s, on a device with a on it", display.Bytes(*x.InPlace))
+			f.Addf("in place", "%s, on a device with a on it", quantity.Bytes(*x.InPlace))
 		}
 	}
 	return f
@@ -150,47 +150,10 @@ func fileTable(list []catalog.FileChange) display.Table {
 	return t
 }
 
-// bootTable has a row for each option and module. Both copies of boot.cfg mostly
-// change alike, and then share it.
 func bootTable(list []catalog.BootChange) display.Table {
 	t := display.Table{Header: []string{"BOOT.CFG", "CHANGE", "WHAT", "IN"}}
-	row := func(path, what, change, value string) {
-		i := slices.IndexFunc(t.Rows, func(r []string) bool { return r[0] == what && r[1] == change && r[2] == value })
-		if i < 0 {
-			t.Rows = append(t.Rows, []string{what, change, value, path})
-			return
-		}
-		t.Rows[i][3] += ", " + path
-	}
-	for i := range list {
-		c := &list[i]
-		if c.Change != catalog.Changed {
-			row(c.Path, "file", string(c.Change), "-")
-			continue
-		}
-		for _, p := range []*catalog.PropertyChange{c.Title, c.Kernel} {
-			if p != nil {
-				row(c.Path, p.Name, string(catalog.Removed), orDash(p.A))
-				row(c.Path, p.Name, string(catalog.Added), orDash(p.B))
-			}
-		}
-		for _, l := range []struct {
-			name string
-			list *catalog.ListChange
-		}{{"kernelopt", c.KernelOpts}, {"module", c.Modules}} {
-			if l.list == nil {
-				continue
-			}
-			for _, v := range l.list.Removed {
-				row(c.Path, l.name, string(catalog.Removed), v)
-			}
-			for _, v := range l.list.Added {
-				row(c.Path, l.name, string(catalog.Added), v)
-			}
-			if l.list.Reordered {
-				row(c.Path, l.name, "reordered", "-")
-			}
-		}
+	for _, l := range catalog.BootLines(list) {
+		t.Rows = append(t.Rows, []string{l.What, l.Change, orDash(l.Value), strings.Join(l.In, ", ")})
 	}
 	return t
 }

@@ -60,15 +60,11 @@ func (a *app) doctor(ctx context.Context, text string, tools []string, opts regi
 	}
 	observer := &interop.Observer{}
 	opts.Observe = observer.Observe
-	from, release, err := openHeld(ctx, ref, opts, registry.Open)
+	from, d, release, err := openResolved(ctx, ref, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	d, err := from.Resolve(ctx, "")
-	if err != nil {
-		return err
-	}
 	findings, err := interop.Examine(ctx, from, d, interop.Options{Tools: tools, Observer: observer})
 	if err != nil {
 		return err

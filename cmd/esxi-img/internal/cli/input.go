@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/iso"
 	"github.com/esxi-img/esxi-img/pkg/kickstart"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // openInput opens a file or a device that is to be read from any place, and
@@ -103,7 +103,7 @@ func chooseISO(args []string, profile option.Profile) (string, error) {
 		return "", usagef("name the installer ISO: esxi-img build ISO", "no ISO was named and none is in this folder")
 	default:
 		return "", usagef("name one of them", "no ISO was named and this folder has %s: %s",
-			display.Count(len(seen), "ISO", "ISOs"), strings.Join(seen, ", "))
+			quantity.Count(len(seen), "ISO", "ISOs"), strings.Join(seen, ", "))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/iso"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // listings are what inspect prints in full when asked to.
@@ -150,15 +151,15 @@ func summary(name string, r *imager.Report) display.Fields {
 	var f display.Fields
 	f.Add("file", name)
 	if d := r.Disk; d != nil {
-		f.Addf("kind", "disk image, %s, sectors of %d bytes", display.Bytes(r.Size), d.SectorSize)
+		f.Addf("kind", "disk image, %s, sectors of %d bytes", quantity.Bytes(r.Size), d.SectorSize)
 		f.Addf("disk", "GUID %s", d.GUID)
 		f.Addf("volume", "FAT32 %s, id %04X-%04X, clusters of %d bytes, %s free",
-			d.Label, d.VolumeID>>16, d.VolumeID&0xFFFF, d.ClusterSize, display.Bytes(d.FreeBytes))
+			d.Label, d.VolumeID>>16, d.VolumeID&0xFFFF, d.ClusterSize, quantity.Bytes(d.FreeBytes))
 		if v := d.Drive; v != nil {
-			f.Addf("config drive", "partition of %s, labelled %q, %s", display.Bytes(v.Size), v.Label, display.Count(len(v.Files), "file", "files"))
+			f.Addf("config drive", "partition of %s, labelled %q, %s", quantity.Bytes(v.Size), v.Label, quantity.Count(len(v.Files), "file", "files"))
 		}
 	} else {
-		f.Addf("kind", "installer ISO, %s, names by %s", display.Bytes(r.Size), r.ISO.NameSource)
+		f.Addf("kind", "installer ISO, %s, names by %s", quantity.Bytes(r.Size), r.ISO.NameSource)
 		f.Add("volume", r.ISO.VolumeID)
 	}
 	f.Add("release", newReleaseResult(r.Release).String())
@@ -166,17 +167,17 @@ func summary(name string, r *imager.Report) display.Fields {
 	f.Add("vendor", r.Release.Vendor)
 	f.Add("architecture", r.Release.Arch)
 	if r.VIBs != nil {
-		f.Add("VIBs", display.Count(len(r.VIBs.VIBs), "VIB", "VIBs"))
+		f.Add("VIBs", quantity.Count(len(r.VIBs.VIBs), "VIB", "VIBs"))
 	}
-	f.Addf("files", "%s, %s", display.Count(len(r.Files), "file", "files"), display.Bytes(totalSize(r)))
+	f.Addf("files", "%s, %s", quantity.Count(len(r.Files), "file", "files"), quantity.Bytes(totalSize(r)))
 	for _, b := range r.BootCfg {
-		f.Addf(path.Base(b.Path), "/%s: %s, kernel %s, %s", b.Path, b.Title, b.Kernel, display.Count(len(b.Modules), "module", "modules"))
+		f.Addf(path.Base(b.Path), "/%s: %s, kernel %s, %s", b.Path, b.Title, b.Kernel, quantity.Count(len(b.Modules), "module", "modules"))
 	}
 	if n := len(r.BootCfg); n > 0 {
 		f.Add("kernelopt", r.BootCfg[n-1].KernelOpt)
 	}
 	for _, m := range r.Modules {
-		f.Addf("added module", "%s, %s", m.Path, display.Count(len(m.Entries), "file", "files"))
+		f.Addf("added module", "%s, %s", m.Path, quantity.Count(len(m.Entries), "file", "files"))
 	}
 	if r.Host != nil {
 		f.Add("metadata", r.Host.Metadata)
@@ -184,7 +185,7 @@ func summary(name string, r *imager.Report) display.Fields {
 	}
 	addRecord(&f, r.Record)
 	if r.Kickstart != nil {
-		f.Addf("kickstart", "%s, see --kickstart", display.Bytes(int64(len(r.Kickstart))))
+		f.Addf("kickstart", "%s, see --kickstart", quantity.Bytes(int64(len(r.Kickstart))))
 	}
 	return f
 }

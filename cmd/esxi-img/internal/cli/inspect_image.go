@@ -18,6 +18,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/bootcfg"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/plan"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/signing"
 )
@@ -211,7 +212,7 @@ func (r *imageReport) summary() display.Fields {
 	var f display.Fields
 	f.Add("image", r.ref.String())
 	f.Add("digest", r.top.Digest.String())
-	f.Addf("kind", "%s, %s, sectors of %d bytes", imageKind(c), display.Bytes(c.Disk.Size), c.Disk.SectorSize)
+	f.Addf("kind", "%s, %s, sectors of %d bytes", imageKind(c), quantity.Bytes(c.Disk.Size), c.Disk.SectorSize)
 	if c.Base != nil {
 		base := c.Base.Index
 		if base == "" {
@@ -225,23 +226,23 @@ func (r *imageReport) summary() display.Fields {
 	f.Add("profile", c.ESXi.Profile)
 	f.Add("vendor", c.ESXi.Vendor)
 	f.Add("architecture", c.ESXi.Architecture)
-	f.Addf("ISO", "%s, %s, sha256 %s", c.ISO.Name, display.Bytes(c.ISO.Size), c.ISO.SHA256)
-	f.Add("VIBs", display.Count(len(c.VIBs), "VIB", "VIBs"))
+	f.Addf("ISO", "%s, %s, sha256 %s", c.ISO.Name, quantity.Bytes(c.ISO.Size), c.ISO.SHA256)
+	f.Add("VIBs", quantity.Count(len(c.VIBs), "VIB", "VIBs"))
 	var total int64
 	for i := range c.Files {
 		total += c.Files[i].Size
 	}
-	f.Addf("files", "%s, %s", display.Count(len(c.Files), "file", "files"), display.Bytes(total))
+	f.Addf("files", "%s, %s", quantity.Count(len(c.Files), "file", "files"), quantity.Bytes(total))
 	for _, b := range r.boot {
-		f.Addf(path.Base(b.Path), "/%s: %s, kernel %s, %s", b.Path, b.Title, b.Kernel, display.Count(len(b.Modules), "module", "modules"))
+		f.Addf(path.Base(b.Path), "/%s: %s, kernel %s, %s", b.Path, b.Title, b.Kernel, quantity.Count(len(b.Modules), "module", "modules"))
 	}
 	if n := len(r.boot); n > 0 {
 		f.Add("kernelopt", r.boot[n-1].KernelOpt)
 	}
 	for _, m := range c.Modules {
-		f.Addf("added module", "%s, %s", m.Path, display.Bytes(m.Size))
+		f.Addf("added module", "%s, %s", m.Path, quantity.Bytes(m.Size))
 	}
-	f.Addf("kickstart", "%s, see --kickstart", display.Bytes(img.Kickstart.Size))
+	f.Addf("kickstart", "%s, see --kickstart", quantity.Bytes(img.Kickstart.Size))
 	if told, err := imager.ParseHostSettings([]byte(c.Kickstart.Settings)); err == nil {
 		f.Add("metadata", told.Metadata)
 		newHostResult(told.HostOptions).addTo(&f)
@@ -273,7 +274,7 @@ func (r *imageReport) layers() display.Table {
 		if kind == "" {
 			kind = d.MediaType
 		}
-		t.Rows = append(t.Rows, []string{name, d.Digest.String(), display.Bytes(d.Size), kind, d.Annotations[ocispec.AnnotationTitle]})
+		t.Rows = append(t.Rows, []string{name, d.Digest.String(), quantity.Bytes(d.Size), kind, d.Annotations[ocispec.AnnotationTitle]})
 	}
 	for _, e := range r.entries() {
 		row("manifest "+e.Annotations[artifact.AnnotationDiskType], e)

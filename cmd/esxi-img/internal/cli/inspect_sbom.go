@@ -19,15 +19,11 @@ import (
 // showSBOM prints the SBOM that is attached to an image, else one that is made
 // of what the image says of itself.
 func (a *app) showSBOM(ctx context.Context, ref registry.Reference, opts registry.Options) (err error) {
-	from, release, err := openHeld(ctx, ref, opts, registry.Open)
+	from, d, release, err := openResolved(ctx, ref, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	d, err := from.Resolve(ctx, "")
-	if err != nil {
-		return err
-	}
 	img, err := artifact.Load(ctx, from, d)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/catalog"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -142,12 +143,12 @@ func (a *app) showPrune(ref registry.Reference, p *catalog.Pruned) error {
 		t.Rows = append(t.Rows, []string{strings.Join(e.Tags, ", "), e.Release, e.Build, shortDigest(e.Digest), what, e.Reason})
 	}
 	if p.DryRun {
-		f.Addf("would remove", "%d of %s in %s", remove, display.Count(len(p.Images), "image", "images"), ref.Locator())
+		f.Addf("would remove", "%d of %s in %s", remove, quantity.Count(len(p.Images), "image", "images"), ref.Locator())
 	} else {
-		f.Addf("removed", "%d of %s in %s", p.Removed, display.Count(len(p.Images), "image", "images"), ref.Locator())
+		f.Addf("removed", "%d of %s in %s", p.Removed, quantity.Count(len(p.Images), "image", "images"), ref.Locator())
 	}
 	if p.Foreign > 0 {
-		f.Add("kept", fmt.Sprint(display.Count(p.Foreign, "other artifact", "other artifacts")))
+		f.Add("kept", fmt.Sprint(quantity.Count(p.Foreign, "other artifact", "other artifacts")))
 	}
 	if tagsOnly {
 		status.Note("the registry removes tags only: what they named stays until the registry removes that")

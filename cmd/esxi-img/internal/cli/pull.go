@@ -16,6 +16,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/customize"
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/progress"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -285,7 +286,7 @@ func (d *deviceResult) String() string {
 	if d.WWN != "" {
 		parts = append(parts, "wwn "+d.WWN)
 	}
-	return strings.Join(append(parts, display.Bytes(d.Size)), ", ")
+	return strings.Join(append(parts, quantity.Bytes(d.Size)), ", ")
 }
 
 func (a *app) showPull(r pullResult) error {
@@ -296,12 +297,12 @@ func (a *app) showPull(r pullResult) error {
 	f.Add("pulled", r.Ref)
 	f.Add("release", r.Release.String())
 	f.Add("verified", vouchedText(r.Verification))
-	f.Addf("fetched", "%s; reused %s, generated %s", display.Bytes(r.Fetched), display.Bytes(r.Reused), display.Bytes(r.Generated))
+	f.Addf("fetched", "%s; reused %s, generated %s", quantity.Bytes(r.Fetched), quantity.Bytes(r.Reused), quantity.Bytes(r.Generated))
 	f.Add("changed", strings.Join(r.Changed, "; "))
 	for _, e := range r.Customized {
 		f.Add("change", e.String())
 	}
-	written := display.Bytes(r.Written) + " written"
+	written := quantity.Bytes(r.Written) + " written"
 	if r.Written == 0 {
 		written = "nothing written, all of it was at hand"
 	}
@@ -312,6 +313,6 @@ func (a *app) showPull(r pullResult) error {
 	if r.Format != "" && r.Format != string(disk.Raw) {
 		format = r.Format + ", "
 	}
-	f.Addf(r.Part, "%s: %s%s, %s, in %.1f s", r.Output, format, display.Bytes(r.Size), written, r.Seconds)
+	f.Addf(r.Part, "%s: %s%s, %s, in %.1f s", r.Output, format, quantity.Bytes(r.Size), written, r.Seconds)
 	return f.Write(a.Stdout)
 }

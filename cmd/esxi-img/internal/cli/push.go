@@ -13,6 +13,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/signing"
 )
@@ -122,20 +123,15 @@ func (a *app) push(ctx context.Context, refText string, flags *pushFlags, opts r
 	if err != nil {
 		return err
 	}
-	from, err := openLayoutRef(ctx, flags.layout)
+	fromRef, err := layoutReference(flags.layout)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	release, err := hold(ctx, from)
+	from, d, release, err := openResolved(ctx, fromRef, registry.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	d, err := from.Resolve(ctx, "")
-	if err != nil {
-		return err
-	}
 	return a.pushTo(ctx, ref, opts, signer, a.pushOptions(flags, tag), func(to *registry.Repository, o artifact.PushOptions) (*artifact.Pushed, error) {
 		return artifact.Push(ctx, from, d, to, o)
 	})
@@ -167,28 +163,18 @@ func (a *app) pushVariant(c *cobra.Command, refText string, flags *pushFlags, op
 	if err != nil {
 		return err
 	}
-	base, err := registry.Open(ctx, baseRef, opts)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, base.Close()) }()
-	release, err := hold(ctx, base)
+	base, d, release, err := openResolved(ctx, baseRef, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	d, err := base.Resolve(ctx, "")
+	v := artifact.VariantOptions{Verifier: verifier, Builder: a.Build.Version}
+	localRef, err := layoutReference(flags.layout)
 	if err != nil {
 		return err
 	}
-	v := artifact.VariantOptions{Verifier: verifier, Builder: a.Build.Version}
 	// A layout that has the base's disk saves fetching it; none need be there.
-	if local, openErr := openLayoutRef(ctx, flags.layout); openErr == nil {
-		defer func() { err = errors.Join(err, local.Close()) }()
-		releaseLocal, holdErr := hold(ctx, local)
-		if holdErr != nil {
-			return holdErr
-		}
+	if local, releaseLocal, openErr := openHeld(ctx, localRef, registry.Options{}, registry.Open); openErr == nil {
 		defer func() { err = errors.Join(err, releaseLocal()) }()
 		v.Local = local
 	}
@@ -238,13 +224,9 @@ func pushTarget(text string) (registry.Reference, string, error) {
 	return ref, ref.Name(), nil
 }
 
-// openLayoutRef opens a layout that is named DIR[:TAG].
-func openLayoutRef(ctx context.Context, text string) (*registry.Repository, error) {
-	ref, err := registry.Parse(registry.SchemeLayout + ":" + text)
-	if err != nil {
-		return nil, err
-	}
-	return registry.Open(ctx, ref, registry.Options{})
+// layoutReference reads a layout that is named DIR[:TAG].
+func layoutReference(text string) (registry.Reference, error) {
+	return registry.Parse(registry.SchemeLayout + ":" + text)
 }
 
 // pushSigner returns who signs what is pushed, nil for nobody.
@@ -302,24 +284,11 @@ func (a *app) signPushed(ctx context.Context, s *pushSigner, to *registry.Reposi
 	return nil
 }
 
-// hold keeps others from removing blobs of a layout while it is used.
-func hold(ctx context.Context, r *registry.Repository) (release func() error, err error) {
-	if l, ok := r.Layout(); ok {
-		return l.Hold(ctx)
-	}
-	return func() error { return nil }, nil
-}
-
 // pushTo opens what is pushed to, pushes, signs, and shows what was done.
 func (a *app) pushTo(ctx context.Context, ref registry.Reference, opts registry.Options, signer *pushSigner, o artifact.PushOptions,
 	push func(*registry.Repository, artifact.PushOptions) (*artifact.Pushed, error),
 ) (err error) {
-	to, err := registry.Create(ctx, ref, opts)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, to.Close()) }()
-	release, err := hold(ctx, to)
+	to, release, err := openHeld(ctx, ref, opts, registry.Create)
 	if err != nil {
 		return err
 	}
@@ -380,7 +349,7 @@ func (a *app) showPush(ref registry.Reference, p *artifact.Pushed, signed *pushS
 		f.Add("qcow2", p.QCOW2.String())
 	}
 	f.Add("tags", strings.Join(tags, ", "))
-	f.Addf("sent", "%s; mounted %s, already there %s", display.Bytes(p.Sent), display.Bytes(p.Mounted), display.Bytes(p.Present))
+	f.Addf("sent", "%s; mounted %s, already there %s", quantity.Bytes(p.Sent), quantity.Bytes(p.Mounted), quantity.Bytes(p.Present))
 	if len(result.Signatures) > 0 {
 		addSignatures(&f, result.Signatures)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
 	"github.com/esxi-img/esxi-img/pkg/catalog/page"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry/server"
 )
 
@@ -175,7 +176,7 @@ func (a *app) showServe(dir string, s *server.Server, addr net.Addr, flags *serv
 func requestLog(status *display.Status, verbose bool) func(server.Request) {
 	return func(r server.Request) {
 		if verbose && r.Status != 0 {
-			status.Log("%s %s %s: %d, %s in %s", r.Remote, r.Method, r.Path, r.Status, display.Bytes(r.Bytes), r.Duration.Round(100*time.Microsecond))
+			status.Log("%s %s %s: %d, %s in %s", r.Remote, r.Method, r.Path, r.Status, quantity.Bytes(r.Bytes), r.Duration.Round(100*time.Microsecond))
 		}
 		if r.Err != nil {
 			status.Warn("%s %s: %v", r.Method, r.Path, r.Err)

@@ -87,15 +87,8 @@ signed only if its base verifies: --policy and --base-… say whom to trust.
 }
 
 func (a *app) sign(ctx context.Context, text string, flags *signFlags, opts registry.Options) (err error) {
-	ref, err := registry.Parse(text)
+	ref, repository, err := signTarget(text, flags.repository)
 	if err != nil {
-		return err
-	}
-	repository, err := claimedRepository(ref, flags.repository)
-	if err != nil {
-		return err
-	}
-	if err := notArchive(ref); err != nil {
 		return err
 	}
 	// 1. Who signs.
@@ -104,20 +97,11 @@ func (a *app) sign(ctx context.Context, text string, flags *signFlags, opts regi
 		return err
 	}
 	// 2. What.
-	to, err := registry.Open(ctx, ref, opts)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, to.Close()) }()
-	release, err := hold(ctx, to)
+	to, d, release, err := openResolved(ctx, ref, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	d, err := to.Resolve(ctx, "")
-	if err != nil {
-		return err
-	}
 	subjects, err := signing.FindSubjects(ctx, to, d, repository)
 	if err != nil {
 		return err
@@ -137,6 +121,18 @@ func (a *app) sign(ctx context.Context, text string, flags *signFlags, opts regi
 		return err
 	}
 	return a.showSigned(ref, d, signed)
+}
+
+// signTarget reads what is signed, and the repository that its signatures are
+// for.
+func signTarget(text, asked string) (ref registry.Reference, repository string, err error) {
+	if ref, err = registry.Parse(text); err != nil {
+		return ref, "", err
+	}
+	if repository, err = claimedRepository(ref, asked); err != nil {
+		return ref, "", err
+	}
+	return ref, repository, notArchive(ref)
 }
 
 // claimedRepository is the repository that a signature is made for: HOST/PATH,
@@ -193,10 +189,11 @@ func (a *app) checkBase(ctx context.Context, s *signing.Subjects, to *registry.R
 		if ref, err = registry.Parse(flags.base); err != nil {
 			return fmt.Errorf("--base: %w", err)
 		}
-		if from, err = registry.Open(ctx, ref, opts); err != nil {
+		var release func() error
+		if from, release, err = openHeld(ctx, ref, opts, registry.Open); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, from.Close()) }()
+		defer func() { err = errors.Join(err, release()) }()
 	}
 	name := ref.WithDigest(s.Base()).String()
 	verifier, err := a.baseVerifier(&flags.verify, name)

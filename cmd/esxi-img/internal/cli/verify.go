@@ -79,20 +79,11 @@ func (a *app) verify(ctx context.Context, text string, flags *verifyFlags, opts 
 		return verifierFailure(text, err)
 	}
 	// 2. What it is about.
-	from, err := registry.Open(ctx, ref, opts)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	release, err := hold(ctx, from)
+	from, d, release, err := openResolved(ctx, ref, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	d, err := from.Resolve(ctx, "")
-	if err != nil {
-		return err
-	}
 	result := verifyResult{Ref: ref.WithDigest(d.Digest).String()}
 	// 3. Its signatures.
 	subject := artifact.Subject{Ref: text, Target: from, Descriptor: d}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/signing"
 )
 
@@ -112,7 +113,7 @@ func (a *app) showVerify(r *verifyResult) error {
 	}
 	if d := r.Deep; d != nil {
 		f.Addf("read", "%s: disk, module and kickstart are what the config says (%s, %s)",
-			display.Bytes(d.Bytes), display.Count(d.Pieces, "piece", "pieces"), display.Count(d.Files, "file", "files"))
+			quantity.Bytes(d.Bytes), quantity.Count(d.Pieces, "piece", "pieces"), quantity.Count(d.Files, "file", "files"))
 		for _, u := range d.Unchecked {
 			f.Addf("not compared", "%s: its disk has another format", u)
 		}

@@ -25,17 +25,6 @@ func TestPrintableLeavesNothingThatATerminalObeys(t *testing.T) {
 	}
 }
 
-func TestBytes(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.00 KiB", 10 << 10: "10.0 KiB", 36 << 20: "36.0 MiB",
-		684 << 20: "684 MiB", 1<<20 - 1: "1.00 MiB", 5 << 40: "5.00 TiB", 1 << 60: "1048576 TiB",
-	} {
-		if got := display.Bytes(n); got != want {
-			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestFieldsAlign(t *testing.T) {
 	var f display.Fields
 	f.Add("a", "one")
