@@ -48,7 +48,7 @@ docs: ## generate docs/cli and the man pages (build/man)
 	$(GO) run ./cmd/esxi-img/internal/gendocs -markdown docs/cli
 	$(GO) run ./cmd/esxi-img/internal/gendocs -man build/man
 
-demo: build ## synthetic ISO -> build -> push -> sign -> verify -> pull -> compare -> variant, each step shown
+demo: build ## synthetic ISO -> build -> push -> sign -> verify -> pull -> variant -> customise -> catalog, each step shown
 	@GO='$(GO)' ESXI_IMG=$(PROGRAM) sh .ci/demo.sh
 
 iso: ## synthetic ISOs of all flavours in build/iso (Rock Ridge and Joliet need xorriso or genisoimage)

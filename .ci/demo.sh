@@ -72,6 +72,42 @@ KS
 show esxi-img push "$at/org/esxi:lab" --base "$at/org/esxi:8.0" --kickstart lab.cfg --base-key esxi.pub --sign --key esxi.key
 show esxi-img pull "$at/org/esxi:lab" --output lab.img --seed pulled.img --key esxi.pub
 
+tell "Customised for one host: its metadata and its root password, the payload as it is."
+mkdir -p esx1/openstack/latest
+cat >esx1/openstack/latest/meta_data.json <<'JSON'
+{"uuid": "83679162-1378-4288-a2d4-70e13ec132aa", "hostname": "esx1.lab.example"}
+JSON
+cat >esx1/openstack/latest/network_data.json <<'JSON'
+{"links": [{"id": "nic0", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:56"}],
+ "networks": [{"id": "management", "type": "ipv4", "link": "nic0", "ip_address": "192.0.2.11",
+   "netmask": "255.255.255.0", "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}]}],
+ "services": [{"type": "dns", "address": "192.0.2.53"}]}
+JSON
+echo 'a password that nobody knows' >root.pw
+show esxi-img customize pulled.img --output esx1.img --config-drive esx1 --root-password-file root.pw
+show esxi-img inspect esx1.img
+show esxi-img diff pulled.img esx1.img
+
+tell "The same on the way from the registry."
+show esxi-img pull "$at/org/esxi:8.0" --output esx1-too.img --seed pulled.img --config-drive esx1 --root-password-file root.pw --key esxi.pub
+
+tell "A list of hosts: an overlay for each over one image."
+cat >hosts.yaml <<'YAML'
+version: 1
+defaults:
+  rootPasswordFile: root.pw
+hosts:
+  - name: esx1
+    configDrive: esx1
+  - name: esx2
+    hostname: esx2.lab.example
+YAML
+show cat hosts.yaml
+show esxi-img customize pulled.img --hosts hosts.yaml --output hosts --format qcow2 --backing
+
+tell "What is in the registry, and who vouches for it."
+show esxi-img catalog "$at/org/esxi" --key esxi.pub
+
 tell "The registry is a folder of image layouts, which other tools read as well."
 kill "$registry"
 wait "$registry"

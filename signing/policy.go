@@ -134,7 +134,11 @@ func ParsePolicy(text []byte) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	if file.Version != 1 {
+	switch file.Version {
+	case 1:
+	case 0:
+		return nil, errors.New("version: is missing; this program knows version 1")
+	default:
 		return nil, fmt.Errorf("version: %d is not 1, the one that this program knows", file.Version)
 	}
 	if len(file.Scopes) == 0 || len(file.Scopes) > maxScopes {

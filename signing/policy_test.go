@@ -58,7 +58,7 @@ func policies() map[string]struct{ text, want string } {
 		"list":                  {"- version: 1\n", "yaml"},
 		"two documents":         {scoped(byKeyFile) + "---\n" + scoped(byKeyFile), "more than one YAML document"},
 		"garbage behind":        {scoped(byKeyFile) + "---\n[", "more than one YAML document"},
-		"no version":            {"scopes: {a.example: {reject: true}}", "version: 0 is not 1"},
+		"no version":            {"scopes: {a.example: {reject: true}}", "version: is missing; this program knows version 1"},
 		"version 2":             {"version: 2\nscopes: {a.example: {reject: true}}", "version: 2 is not 1"},
 		"no scopes":             {"version: 1\n", "scopes: 0 are not from 1 to 1000"},
 		"empty scopes":          {"version: 1\nscopes: {}\n", "scopes: 0 are not from 1 to 1000"},

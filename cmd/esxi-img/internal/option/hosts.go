@@ -230,6 +230,8 @@ func listed(document *yaml.Node, name string) []*yaml.Node {
 
 func (f *hostsFile) check() error {
 	switch {
+	case f.Version == 0:
+		return fmt.Errorf("version: is missing; this program knows version %d", hostsVersion)
 	case f.Version != hostsVersion:
 		return fmt.Errorf("version: %d is not %d, the one that this program knows", f.Version, hostsVersion)
 	case len(f.Hosts) == 0:

@@ -118,7 +118,7 @@ func lists() map[string]struct{ text, want string } {
 		"empty":             {"", "is empty"},
 		"not YAML":          {"version: [", "line 1"},
 		"two documents":     {oneHost + "---\n" + oneHost, "more than one YAML document"},
-		"no version":        {"hosts: [{name: a}]", "version: 0 is not 1"},
+		"no version":        {"hosts: [{name: a}]", "version: is missing; this program knows version 1"},
 		"version 2":         {"version: 2\nhosts: [{name: a}]", "version: 2 is not 1"},
 		"no hosts":          {"version: 1\n", "hosts: none is listed"},
 		"empty list":        {"version: 1\nhosts: []\n", "hosts: none is listed"},
