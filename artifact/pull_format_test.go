@@ -12,6 +12,8 @@ import (
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/plan"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 )
 
@@ -129,4 +131,52 @@ func TestSeedsInQCOW2(t *testing.T) {
 		t.Errorf("%d bytes were fetched", p.Fetched)
 	}
 	holds(t, path, diskOf(t, layout))
+}
+
+// TestPullToMedia: what Make fails to make keeps what was pulled, and the next
+// pull goes on from it.
+func TestPullToMedia(t *testing.T) {
+	layout, _ := packLarge(t, imager.Profile{})
+	s := serve(t, layout)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "esxi.iso")
+	want := diskOf(t, layout)
+	pull := func(do func(context.Context, *plan.Plan, disk.WriteOptions) error) (*artifact.Pulled, error) {
+		to, err := artifact.ToMedia(path, artifact.MediaOptions{Make: do})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := artifact.Pull(t.Context(), s.repo, artifact.LatestTag, to, skip)
+		if err := to.Close(); err != nil {
+			t.Error(err)
+		}
+		return p, err
+	}
+	broken := errors.New("broken")
+	_, err := pull(func(context.Context, *plan.Plan, disk.WriteOptions) error { return broken })
+	var kept *artifact.KeptError
+	if !errors.As(err, &kept) || !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	only(t, dir, ".esxi.iso.partial")
+	p, err := pull(func(_ context.Context, disked *plan.Plan, opts disk.WriteOptions) error {
+		b := make([]byte, disked.Size)
+		if _, err := disked.ReadAt(b, 0); err != nil {
+			return err
+		}
+		if !bytes.Equal(b, want) {
+			t.Error("another disk")
+		}
+		return os.WriteFile(path, []byte("made"), 0o600)
+	})
+	if err != nil || p.Fetched != 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	only(t, dir, "esxi.iso")
+	if _, err := artifact.ToMedia(path, artifact.MediaOptions{}); !errors.Is(err, outfile.ErrExists) {
+		t.Error(err)
+	}
+	if _, err := artifact.ToMedia(dir, artifact.MediaOptions{Folder: true, Force: true}); !errors.Is(err, disk.ErrForeignFolder) {
+		t.Error(err)
+	}
 }

@@ -11,16 +11,18 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/blockdev"
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/outfile"
+	"github.com/esxi-img/esxi-img/pkg/plan"
 )
 
 // toFile is a file that appears complete. Until then it lies beside its name,
 // where the next pull finds what a killed one left.
 type toFile struct {
 	partial *outfile.Partial
-	opts    FileOptions
-	replace bool     // the output may be there
-	old     *os.File // what the output is so far, nil if it is not there
-	done    bool
+	// make makes the output of the disk, which lies raw beside it; nil where that
+	// is the output.
+	make func(ctx context.Context, disked *plan.Plan, opts disk.WriteOptions) error
+	old  *os.File // what the output is so far, nil if it is not there
+	done bool
 }
 
 // FileOptions say how a disk lies in a file.
@@ -55,7 +57,14 @@ func ToFile(path string, opts FileOptions) (Destination, error) {
 		}
 		return nil, err
 	}
-	return &toFile{partial: partial, opts: opts, replace: replace, old: old}, nil
+	to := &toFile{partial: partial, old: old}
+	if !opts.raw() {
+		to.make = func(ctx context.Context, disked *plan.Plan, w disk.WriteOptions) error {
+			w.Format, w.Compress, w.Replace = opts.Format, opts.Compress, replace
+			return disk.WriteFile(ctx, partial.Path(), disked, w)
+		}
+	}
+	return to, nil
 }
 
 // openOld opens what the output is so far, if it may be replaced.
@@ -154,7 +163,7 @@ func (f *toFile) isSame(ctx context.Context, p *puller) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if info.Size() == p.goal.size && f.opts.raw() {
+	if info.Size() == p.goal.size && f.make == nil {
 		if p.check {
 			dropCache(f.old)
 		}
@@ -199,14 +208,14 @@ func (f *toFile) write(ctx context.Context, p *puller) error {
 	if err := f.closeOld(); err != nil {
 		return err
 	}
-	if f.opts.raw() {
+	if f.make == nil {
 		return f.partial.Commit()
 	}
 	return f.convert(ctx, p)
 }
 
-// convert writes the output in its format, from the disk that lies raw beside
-// it; what is written is checked once more.
+// convert makes the output of the disk that lies raw beside it; what is written
+// is checked once more.
 func (f *toFile) convert(ctx context.Context, p *puller) error {
 	disked, err := p.goal.plan(f.partial, p.image.Config.Disk.SectorSize)
 	if err != nil {
@@ -214,10 +223,7 @@ func (f *toFile) convert(ctx context.Context, p *puller) error {
 	}
 	p.report.Done()
 	p.dropBuffers()
-	err = disk.WriteFile(ctx, f.partial.Path(), disked, disk.WriteOptions{
-		Format: f.opts.Format, Compress: f.opts.Compress, Replace: f.replace, Progress: p.report,
-	})
-	if err != nil {
+	if err := f.make(ctx, disked, disk.WriteOptions{Progress: p.report}); err != nil {
 		return err
 	}
 	return f.partial.Discard(nil)

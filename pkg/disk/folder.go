@@ -31,11 +31,7 @@ var ErrForeignFolder = errors.New("is not a folder for network boot")
 // that is there is replaced if it looks like one that was written so. Errors
 // are those of WriteFile; the format is not looked at.
 func WriteFolder(ctx context.Context, path string, p *plan.Plan, opts WriteOptions) error {
-	var replace func(string) error
-	if opts.Replace {
-		replace = replaceable
-	}
-	out, err := outfile.CreateFolder(path, replace)
+	out, err := outfile.CreateFolder(path, replacing(opts.Replace))
 	if err != nil {
 		return err
 	}
@@ -72,6 +68,19 @@ func replaceable(dir string) error {
 		return fmt.Errorf("%w: there is no %s in it", ErrForeignFolder, folderMark)
 	}
 	return nil
+}
+
+// CheckFolder says what WriteFolder would object to at that name, before there
+// is a plan.
+func CheckFolder(path string, replace bool) error {
+	return outfile.CheckFolder(path, replacing(replace))
+}
+
+func replacing(allowed bool) func(dir string) error {
+	if !allowed {
+		return nil
+	}
+	return replaceable
 }
 
 func writeFiles(ctx context.Context, dir string, p *plan.Plan, opts WriteOptions, phase string) error {

@@ -245,7 +245,7 @@ func bootFiles(files []plan.File) ([]iso.BootImage, error) {
 // NetbootOfDisk plans the folder for network boot that a disk image of ours
 // would have been as one: see NewNetboot.
 func NetbootOfDisk(r io.ReaderAt, size int64, prefix string) (*Image, error) {
-	if err := checkPrefix(prefix); err != nil {
+	if err := CheckPrefix(prefix); err != nil {
 		return nil, err
 	}
 	d, err := openImage(r, size)

@@ -40,7 +40,7 @@ var loaders = []struct{ on, as string }{
 // which does for one that is started from there. The profile's Headroom and
 // SectorSize have no meaning.
 func NewNetboot(img *iso.Image, prefix string, p Profile) (*Image, error) {
-	if err := checkPrefix(prefix); err != nil {
+	if err := CheckPrefix(prefix); err != nil {
 		return nil, err
 	}
 	// 1. What the ISO is.
@@ -100,8 +100,9 @@ func (i *Image) netboot(src *source, files []plan.File, boot bootFile, prefix st
 	return nil
 }
 
-// checkPrefix refuses what boot.cfg can't hold, or would be read otherwise.
-func checkPrefix(prefix string) error {
+// CheckPrefix refuses what boot.cfg can't hold, or would be read otherwise, with
+// an *InputError.
+func CheckPrefix(prefix string) error {
 	fail := func(why string) error {
 		return &InputError{Input: "prefix", Err: fmt.Errorf("%.60q %s", prefix, why), Advice: "give the URL of the folder, such as http://boot.example/esxi/"}
 	}

@@ -40,6 +40,12 @@ func CreateFolder(path string, replace func(dir string) error) (*Folder, error) 
 	return nil, &fs.PathError{Op: "create temporary folder for", Path: path, Err: fs.ErrExist}
 }
 
+// CheckFolder says what CreateFolder would object to at that name.
+func CheckFolder(path string, replace func(dir string) error) error {
+	_, err := (&Folder{path: filepath.Clean(followLink(path)), replace: replace}).taken()
+	return err
+}
+
 func (f *Folder) temporary(i int) string {
 	dir, base := filepath.Split(f.path)
 	return filepath.Join(dir, fmt.Sprintf(".%s.%d-%d.tmp", base[:min(len(base), maxTempBase)], os.Getpid(), i))

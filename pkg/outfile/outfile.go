@@ -90,6 +90,9 @@ func Write(path string, data []byte, replace bool) error {
 	return nil
 }
 
+// CheckFile says what Create would object to at that name.
+func CheckFile(path string, replace bool) error { return checkTarget(followLink(path), replace) }
+
 // checkTarget refuses an output that must not be replaced.
 func checkTarget(path string, replace bool) error {
 	info, err := os.Stat(path)

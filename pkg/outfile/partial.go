@@ -35,6 +35,16 @@ func OpenPartial(path string, replace bool) (*Partial, error) {
 	if err := checkTarget(path, replace); err != nil {
 		return nil, err
 	}
+	return openPartial(path, replace)
+}
+
+// OpenBeside is OpenPartial for a file that is a step on the way to the file or
+// the folder of that name: it is never committed.
+func OpenBeside(path string) (*Partial, error) {
+	return openPartial(followLink(filepath.Clean(path)), false)
+}
+
+func openPartial(path string, replace bool) (*Partial, error) {
 	name := partialName(path)
 	for range maxReopen {
 		f, err := openLocked(name, path)

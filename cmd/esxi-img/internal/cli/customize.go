@@ -199,6 +199,7 @@ func (f *pullFlags) loadCustom(set *pflag.FlagSet, ref string) error {
 	if err != nil {
 		return err
 	}
+	f.driveAs = changes.DriveAs
 	f.pull.Customize = func(source digest.Digest, p plan.Plan) (plan.Plan, error) {
 		img, err := customize.Open(&p, p.Size)
 		if err != nil {

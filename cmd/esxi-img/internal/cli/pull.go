@@ -15,6 +15,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/blockdev"
 	"github.com/esxi-img/esxi-img/pkg/customize"
 	"github.com/esxi-img/esxi-img/pkg/disk"
+	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/progress"
 	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
@@ -27,6 +28,7 @@ type pullFlags struct {
 	output   string
 	only     string
 	format   string
+	prefix   string
 	compress bool
 	force    bool
 	serial   string
@@ -35,8 +37,11 @@ type pullFlags struct {
 	pull     artifact.PullOptions
 	custom   option.CustomizeFlags
 	changed  string // one of custom's flags, "" for none
-	// customized is what became of them.
+	driveAs  customize.Carriage
+	// customized is what became of them, media what the disk became with
+	// --format iso or netboot.
 	customized *customize.Result
+	media      *imager.Image
 }
 
 func newPull(a *app) *cobra.Command {
@@ -53,9 +58,9 @@ comes from.
 A file appears under its name complete and synced, or not at all; until then it
 is a hidden file beside it, from which the next pull goes on.
 
-With --format the file is one for QEMU or VMware, as "esxi-img build" makes it.
-It is made of the disk, which comes to lie beside it first and takes that room
-until then.
+With --format the file is one for QEMU or VMware, an ISO, or a folder for network
+boot, as "esxi-img build" makes them. It is made of the disk, which comes to lie
+beside it first and takes that room until then.
 
 First of all the image is verified: somebody whom the flags or a policy file
 name has to have signed it. Nothing is touched before.
@@ -97,7 +102,8 @@ The image is customised on the way, as "esxi-img customize" does it, with
 	f.StringArrayVar(&flags.pull.Seeds, "seed", nil, "take what fits from `FILE`: an image, an installer ISO, a device (repeatable)")
 	f.StringVar(&flags.pull.Cache, "cache", "", "keep pieces in the folder `DIR`, and take them from there")
 	f.StringVar(&flags.only, "only", string(artifact.PartDisk), "pull the `PART` disk, module or kickstart")
-	f.StringVar(&flags.format, "format", string(disk.Raw), "`FORMAT` of a file: raw, qcow2, vmdk or vmdk-sparse, as build has them")
+	f.StringVar(&flags.format, "format", string(disk.Raw), "`FORMAT` of a file: raw, qcow2, vmdk, vmdk-sparse, iso or netboot, as build has them")
+	f.StringVar(&flags.prefix, "prefix", "", "`URL` or path of the folder, for boot.cfg, with --format netboot")
 	f.BoolVar(&flags.compress, "compress", false, "compress a qcow2 file")
 	f.BoolVarP(&flags.force, "force", "f", false, "overwrite what is no image of ours")
 	f.BoolVar(&flags.pull.Check, "check", false, "read the output again when it is written")
@@ -148,14 +154,17 @@ func (f *pullFlags) check(ref string) error {
 func (f *pullFlags) checkFormat() error {
 	raw := f.format == string(disk.Raw)
 	switch {
-	case !slices.Contains(disk.Formats(), disk.Format(f.format)):
-		return usagef("use raw, qcow2, vmdk or vmdk-sparse", "--format %s is not a disk format", f.format)
+	case !isMedia(f.format) && !slices.Contains(disk.Formats(), disk.Format(f.format)):
+		return usagef("use raw, qcow2, vmdk, vmdk-sparse, iso or netboot", "--format %s: there is no such format", f.format)
 	case !raw && blockdev.Meant(f.output):
 		return usagef("leave --format out, or name a file", "--format %s: a device holds a disk as it is", f.format)
 	case !raw && f.pull.Check:
 		return usagef("leave --check out", "--check: only a raw file is read again")
 	}
-	return checkCompress(f.compress, f.format)
+	if err := checkCompress(f.compress, f.format); err != nil {
+		return err
+	}
+	return f.checkMedia()
 }
 
 func (a *app) pull(ctx context.Context, refText string, flags *pullFlags, opts registry.Options) (err error) {
@@ -209,6 +218,12 @@ func (a *app) pull(ctx context.Context, refText string, flags *pullFlags, opts r
 			status.Warn("%s", w)
 		}
 	}
+	if img := flags.media; img != nil {
+		result.pulledMedia = newPulledMedia(img)
+		for _, w := range img.Warnings {
+			status.Warn("%s", w)
+		}
+	}
 	return a.showPull(result)
 }
 
@@ -229,7 +244,10 @@ func (a *app) pullPart(ctx context.Context, from *registry.Repository, part arti
 // pullDisk opens what is written to, and pulls.
 func (a *app) pullDisk(ctx context.Context, from *registry.Repository, flags *pullFlags, status *display.Status) (p *artifact.Pulled, device *deviceResult, err error) {
 	var to artifact.Destination
-	if blockdev.Meant(flags.output) {
+	switch {
+	case isMedia(flags.format):
+		to, err = flags.toMedia()
+	case blockdev.Meant(flags.output):
 		to, err = artifact.ToDevice(flags.output, artifact.DeviceOptions{
 			Serial: flags.serial, WWN: flags.wwn, Force: flags.force,
 			Opened: func(info blockdev.Info) {
@@ -237,7 +255,7 @@ func (a *app) pullDisk(ctx context.Context, from *registry.Repository, flags *pu
 				status.Note("%s: %s", flags.output, device)
 			},
 		})
-	} else {
+	default:
 		to, err = artifact.ToFile(flags.output, artifact.FileOptions{Force: flags.force, Format: disk.Format(flags.format), Compress: flags.compress})
 	}
 	if err != nil {
@@ -257,7 +275,8 @@ type pullResult struct {
 	Release releaseResult `json:"release"`
 	*artifact.Pulled
 	Customized []customize.Edit `json:"customised,omitempty"`
-	Seconds    float64          `json:"seconds"`
+	*pulledMedia
+	Seconds float64 `json:"seconds"`
 }
 
 // deviceResult is the device that was written to.
@@ -308,6 +327,10 @@ func (a *app) showPull(r pullResult) error {
 	}
 	if r.Checked {
 		written += ", read again"
+	}
+	if r.pulledMedia != nil {
+		r.show(&f, r.Output, r.Format, r.Seconds)
+		return f.Write(a.Stdout)
 	}
 	format := ""
 	if r.Format != "" && r.Format != string(disk.Raw) {
