@@ -34,6 +34,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "../../testdata/script",
 		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			// testscript's own, /no-home, root would make; and whoever is not root
+			// could then not read it.
+			e.Setenv("HOME", filepath.Join(e.WorkDir, ".tmp", "home"))
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mkiso":      mkiso,
 			"exit":       exit,
