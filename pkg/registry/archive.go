@@ -30,6 +30,7 @@ type archive struct {
 	file  *os.File
 	files map[string]extent
 	index *ocispec.Index
+	about subjects
 }
 
 // extent is a run of bytes in the archive.
@@ -192,8 +193,8 @@ func (a *archive) Resolve(_ context.Context, reference string) (ocispec.Descript
 
 func (a *archive) Tags(context.Context) iter.Seq2[string, error] { return tagsOf(a.index, nil) }
 
-func (a *archive) Referrers(_ context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	return referrersIn(a.index, subject, artifactType, func(desc ocispec.Descriptor) ([]byte, error) {
+func (a *archive) Referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+	return referrersIn(ctx, a.index, subject, artifactType, &a.about, func(desc ocispec.Descriptor) ([]byte, error) {
 		return a.read(blobName(desc.Digest), MaxManifest)
 	})
 }

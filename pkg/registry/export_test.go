@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,23 @@ var (
 	Redact  = redact
 	Bounded = bounded
 )
+
+// CountManifestReads counts the manifests that a layout reads to find referrers.
+func CountManifestReads(l *Layout) *atomic.Int64 {
+	var n atomic.Int64
+	l.readManifest = func(path string, limit int64) ([]byte, error) {
+		n.Add(1)
+		return readLimited(path, limit)
+	}
+	return &n
+}
+
+// KnownSubjects is of how many manifests a layout knows what they are about.
+func KnownSubjects(l *Layout) int {
+	l.subjects.mu.RLock()
+	defer l.subjects.mu.RUnlock()
+	return len(l.subjects.of)
+}
 
 // ReferrersTag is the fall-back tag of a digest.
 var ReferrersTag = referrersTag

@@ -28,9 +28,19 @@ const (
 // Layout is an OCI image layout in a folder (OCI image-spec 1.1,
 // image-layout.md). Blobs are read-only files that appear whole; index.json is
 // replaced in one step. Several processes may use one layout at once, see Hold.
+//
+// It remembers what it has read, so that many questions cost little; it never
+// answers from memory what has changed in the folder. Its methods may be used
+// from many goroutines at once.
 type Layout struct {
-	dir string
+	dir      string
+	memory   indexMemory
+	subjects subjects
+	// readManifest is readLimited, and counted in tests.
+	readManifest func(path string, limit int64) ([]byte, error)
 }
+
+func layoutAt(dir string) *Layout { return &Layout{dir: dir, readManifest: readLimited} }
 
 // LayoutError says that a folder is no layout, or a broken one.
 type LayoutError struct {
@@ -43,7 +53,7 @@ func (e *LayoutError) Unwrap() error { return e.Err }
 
 // OpenLayout opens a layout that is there.
 func OpenLayout(dir string) (*Layout, error) {
-	l := &Layout{dir: dir}
+	l := layoutAt(dir)
 	marker, err := readLimited(l.path(ocispec.ImageLayoutFile), maxLayoutFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, dirErr := os.Stat(dir); dirErr != nil {
@@ -57,7 +67,7 @@ func OpenLayout(dir string) (*Layout, error) {
 	if err := checkMarker(marker); err != nil {
 		return nil, &LayoutError{l.path(ocispec.ImageLayoutFile), err}
 	}
-	if _, err := l.readIndex(); err != nil {
+	if _, err := l.sharedIndex(); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -74,7 +84,7 @@ func NewLayout(dir string) (*Layout, error) {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &broken) {
 		return nil, err
 	}
-	l = &Layout{dir: dir}
+	l = layoutAt(dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -216,6 +226,7 @@ func (l *Layout) Push(ctx context.Context, desc ocispec.Descriptor, r io.Reader)
 	if err := l.pushBlob(ctx, desc, bytes.NewReader(manifest)); err != nil {
 		return err
 	}
+	l.subjects.learn(desc.Digest, subject)
 	if subject == nil {
 		return nil
 	}
@@ -324,7 +335,7 @@ func createLayout(dir string) (store, error) {
 
 // Tags lists the tags, sorted.
 func (l *Layout) Tags(context.Context) iter.Seq2[string, error] {
-	index, err := l.readIndex()
+	index, err := l.sharedIndex()
 	return tagsOf(index, err)
 }
 

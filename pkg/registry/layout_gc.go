@@ -103,15 +103,10 @@ type referrer struct {
 }
 
 // dropReached removes the entries without a tag that other entries reach.
-// Referrers stay, for that is how they are found.
+// Referrers stay, for that is how they are found: where all the others are known
+// to be such nothing has to be read.
 func (l *Layout) dropReached(index *ocispec.Index) error {
-	tagged := 0
-	for _, desc := range index.Manifests {
-		if refName(desc) != "" {
-			tagged++
-		}
-	}
-	if tagged == len(index.Manifests) {
+	if !slices.ContainsFunc(index.Manifests, func(e ocispec.Descriptor) bool { return refName(e) == "" && !l.subjects.has(e.Digest) }) {
 		return nil
 	}
 	w := walker{layout: l, reached: map[digest.Digest]bool{}}
@@ -179,7 +174,7 @@ func (w *walker) read(desc ocispec.Descriptor) (links, error) {
 	if !isManifest(desc.MediaType) {
 		return links{}, nil
 	}
-	b, err := readLimited(w.layout.blobPath(desc.Digest), MaxManifest)
+	b, err := w.layout.readManifest(w.layout.blobPath(desc.Digest), MaxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return links{}, nil
 	}

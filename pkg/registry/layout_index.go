@@ -20,18 +20,25 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/outfile"
 )
 
-// readIndex reads index.json and checks its entries.
+// readIndex reads index.json and checks its entries. Who only looks something
+// up uses sharedIndex.
 func (l *Layout) readIndex() (*ocispec.Index, error) {
+	_, index, err := l.loadIndex()
+	return index, err
+}
+
+// loadIndex is readIndex, with the bytes.
+func (l *Layout) loadIndex() ([]byte, *ocispec.Index, error) {
 	path := l.path(ocispec.ImageIndexFile)
 	b, err := readLimited(path, MaxManifest)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	index, err := parseLayoutIndex(b)
 	if err != nil {
-		return nil, &LayoutError{path, err}
+		return nil, nil, &LayoutError{path, err}
 	}
-	return index, nil
+	return b, index, nil
 }
 
 // parseLayoutIndex reads the bytes of an index.json.
@@ -140,7 +147,7 @@ func plain(desc ocispec.Descriptor) ocispec.Descriptor {
 // Resolve finds what a tag or a digest names; see Repository.Resolve. Of a
 // layout any manifest or index has a digest to be found by.
 func (l *Layout) Resolve(_ context.Context, reference string) (ocispec.Descriptor, error) {
-	index, err := l.readIndex()
+	index, err := l.sharedIndex()
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}

@@ -11,25 +11,26 @@ import (
 
 // Referrers lists the referrers of a manifest; see Repository.Referrers. They
 // are entries of index.json, or listed by a fall-back tag.
-func (l *Layout) Referrers(_ context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	index, err := l.readIndex()
+func (l *Layout) Referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+	index, err := l.sharedIndex()
 	if err != nil {
 		return nil, err
 	}
-	return referrersIn(index, subject, artifactType, func(desc ocispec.Descriptor) ([]byte, error) {
-		return readLimited(l.blobPath(desc.Digest), MaxManifest)
+	return referrersIn(ctx, index, subject, artifactType, &l.subjects, func(desc ocispec.Descriptor) ([]byte, error) {
+		return l.readManifest(l.blobPath(desc.Digest), MaxManifest)
 	})
 }
 
 // referrersIn finds the referrers of a manifest in an index.json, with read to
-// read the manifests that it names.
-func referrersIn(index *ocispec.Index, subject ocispec.Descriptor, artifactType string, read func(ocispec.Descriptor) ([]byte, error)) ([]ocispec.Descriptor, error) {
+// read the manifests that it names: each once, as long as known remembers it, and
+// those that refer to this one again.
+func referrersIn(ctx context.Context, index *ocispec.Index, subject ocispec.Descriptor, artifactType string, known *subjects, read readEntry) ([]ocispec.Descriptor, error) {
+	if err := known.learnAll(ctx, index.Manifests, read); err != nil {
+		return nil, err
+	}
 	list := referrerList{artifactType: artifactType}
 	tag := referrersTag(subject.Digest)
-	for _, desc := range index.Manifests {
-		if !isManifest(desc.MediaType) || desc.Digest == subject.Digest {
-			continue
-		}
+	for _, desc := range known.mayBeAbout(subject.Digest, index.Manifests, tag) {
 		b, err := read(desc)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

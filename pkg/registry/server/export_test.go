@@ -24,6 +24,19 @@ func (s *Server) Open() int {
 	return len(s.store.open)
 }
 
+// SetMaxRemembered bounds what layouts may remember, in bytes.
+func (s *Server) SetMaxRemembered(n int64) { s.store.maxRemembered = n }
+
+// Remembered is what they do, as it is accounted and as it is.
+func (s *Server) Remembered() (accounted, held int64) {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	for _, r := range s.store.open {
+		held += r.layout.Remembered()
+	}
+	return s.store.remembered, held
+}
+
 // RouteName is the repository that a path names.
 func RouteName(path string) (string, bool) {
 	rt, err := parseRoute(path)

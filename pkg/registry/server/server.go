@@ -30,6 +30,10 @@ const (
 	// maxManifests is how many manifests and lists, of at most
 	// registry.MaxManifest bytes each, are in memory at once.
 	maxManifests = 16
+	// maxRemembered is how much memory layouts may take for what they have read
+	// while nobody asks them, in bytes: lists of some
+	// 15,000 signed images.
+	maxRemembered = 64 << 20
 	// maxManifestCommas bounds what a manifest of few bytes makes of itself when
 	// it is parsed: a descriptor has three or more.
 	maxManifestCommas = 128 << 10

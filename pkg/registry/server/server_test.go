@@ -363,3 +363,75 @@ func TestDamagedManifest(t *testing.T) {
 		t.Errorf("the log says %v", failed)
 	}
 }
+
+// What another process does to a layout that is served shows at once.
+func TestChangesOfOthers(t *testing.T) {
+	s := start(t, t.TempDir(), server.Options{})
+	r := s.open(t, "esxi")
+	layer, _ := random(t, 100)
+	image := pushImage(t, r, "8.0", layer)
+	count := func() int {
+		t.Helper()
+		found, err := r.Referrers(t.Context(), image, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	if n := count(); n != 0 {
+		t.Fatalf("%d referrers of a new image", n)
+	}
+	l, err := registry.OpenLayout(filepath.Join(s.dir, "esxi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, desc := manifestOf(t, "application/y", &image)
+	if _, err := registry.NewRepository(l).PushReferrer(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d referrers after somebody signed it", n)
+	}
+	if err := l.Delete(t.Context(), desc); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 0 {
+		t.Errorf("%d referrers after the signature was deleted", n)
+	}
+	if err := l.Tag(t.Context(), image, "8.0.2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve(t.Context(), "8.0.2"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is remembered of all layouts together is bounded.
+func TestRememberedIsBounded(t *testing.T) {
+	s := start(t, t.TempDir(), server.Options{})
+	const limit = 5000
+	s.SetMaxRemembered(limit)
+	for i := range 12 {
+		layer, _ := random(t, 100)
+		r := s.open(t, fmt.Sprintf("esxi%d", i))
+		image := pushImage(t, r, "8.0", layer)
+		if _, err := r.Referrers(t.Context(), image, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accounted, remembered := s.Remembered()
+	if accounted != remembered || remembered > limit || remembered == 0 {
+		t.Errorf("%d bytes are remembered, %d are accounted for, the limit is %d", remembered, accounted, limit)
+	}
+	for i := range 12 {
+		if _, err := s.open(t, fmt.Sprintf("esxi%d", i)).Resolve(t.Context(), "8.0"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.ExpireLayouts(0); err != nil {
+		t.Fatal(err)
+	}
+	if accounted, _ := s.Remembered(); accounted != 0 {
+		t.Errorf("%d bytes are accounted for when nothing is open", accounted)
+	}
+}

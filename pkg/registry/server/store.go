@@ -33,8 +33,12 @@ type store struct {
 	single   string // the only repository's name, or ""
 	readOnly bool
 
-	mu   sync.Mutex // of repositories
-	open map[string]*repository
+	// maxRemembered is the constant, smaller in tests.
+	maxRemembered int64
+
+	mu         sync.Mutex // of all below, and of repositories
+	open       map[string]*repository
+	remembered int64 // by those that are open, in bytes
 }
 
 // repository is a layout that is held, so that nobody removes blobs on which
@@ -50,11 +54,13 @@ type repository struct {
 	// Guarded by store.mu.
 	users int
 	used  time.Time
-	gone  bool // out of the map; the last user lets go of it
+	// remembered is what its layout remembered when it was used last.
+	remembered int64
+	gone       bool // out of the map; the last user lets go of it
 }
 
 func newStore(dir string, opts Options) (*store, error) {
-	s := &store{dir: dir, readOnly: opts.ReadOnly, open: map[string]*repository{}}
+	s := &store{dir: dir, readOnly: opts.ReadOnly, maxRemembered: maxRemembered, open: map[string]*repository{}}
 	if opts.Name != "" && !isName(opts.Name) {
 		return nil, &NameError{opts.Name}
 	}
@@ -192,7 +198,7 @@ func (s *store) lookUp(name string, there bool) *repository {
 		return nil
 	}
 	if !there {
-		delete(s.open, name)
+		s.drop(r)
 		r.gone = true
 		if r.users == 0 {
 			_ = r.release() // of a file that is not there any more
@@ -222,9 +228,35 @@ func (s *store) leave(r *repository) {
 	defer s.mu.Unlock()
 	r.users--
 	r.used = time.Now()
-	if r.gone && r.users == 0 {
+	if !r.gone {
+		s.account(r)
+	} else if r.users == 0 {
 		_ = r.release() // of a file that is not there any more
 	}
+}
+
+// account bounds what the layouts remember: if it is too much all forget that
+// nobody uses right now, but for the last one.
+func (s *store) account(r *repository) {
+	now := r.layout.Remembered()
+	s.remembered += now - r.remembered
+	r.remembered = now
+	if s.remembered <= s.maxRemembered {
+		return
+	}
+	for _, other := range s.open {
+		if other != r && other.users == 0 && other.remembered > 0 {
+			other.layout.Forget()
+			s.remembered -= other.remembered
+			other.remembered = 0
+		}
+	}
+}
+
+// drop forgets a repository.
+func (s *store) drop(r *repository) {
+	delete(s.open, r.name)
+	s.remembered -= r.remembered
 }
 
 // expire lets go of the layouts that were not used since.
@@ -232,9 +264,9 @@ func (s *store) expire(since time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	for name, r := range s.open {
+	for _, r := range s.open {
 		if r.users == 0 && r.used.Before(since) {
-			delete(s.open, name)
+			s.drop(r)
 			err = errors.Join(err, r.release())
 		}
 	}

@@ -41,6 +41,16 @@ func catalogFigures() []Figure {
 			Ours: warmListTime, Limit: 1,
 			Peer: "the limit, at 20 ms", Target: 1,
 		},
+		{
+			Name: "list 500 tags of serve, cold", Unit: "s",
+			Ours: coldServeTime, Limit: 3,
+			Peer: "the limit, at 20 ms", Target: 1,
+		},
+		{
+			Name: "list 500 tags of serve, warm", Unit: "s",
+			Ours: warmServeTime, Limit: 1,
+			Peer: "the limit, at 20 ms", Target: 1,
+		},
 	}
 }
 
@@ -50,6 +60,7 @@ type tagged struct {
 	http   *httptest.Server
 	repo   string
 	key    string // the public one
+	images string // the folder of layouts
 	cache  string // a warm one, once it is
 	// frozen says that nothing changes any more.
 	frozen  atomic.Bool
@@ -105,6 +116,53 @@ func warmListTime(ctx context.Context, b *bench) (float64, error) {
 	return b.list(ctx, t, t.cache)
 }
 
+// coldServeTime is for a list of what serve serves, when both have just begun.
+func coldServeTime(ctx context.Context, b *bench) (float64, error) {
+	t, err := b.prepareTags(ctx)
+	if err != nil {
+		return 0, err
+	}
+	cache := filepath.Join(b.dir, "catalog-cold")
+	defer remove(cache)
+	return b.listServed(ctx, t, cache, 1)
+}
+
+// warmServeTime is for the second such list.
+func warmServeTime(ctx context.Context, b *bench) (float64, error) {
+	t, err := b.prepareTags(ctx)
+	if err != nil {
+		return 0, err
+	}
+	cache := filepath.Join(b.dir, "catalog-warm")
+	remove(cache)
+	defer remove(cache)
+	return b.listServed(ctx, t, cache, 2)
+}
+
+// listServed lists the images some times, as serve answers when it is far away,
+// and returns how long the last time took.
+func (b *bench) listServed(ctx context.Context, t *tagged, cache string, times int) (took float64, err error) {
+	s, err := server.New(t.images, server.Options{})
+	if err != nil {
+		return 0, err
+	}
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(catalogDelay)
+		s.ServeHTTP(w, r)
+	}))
+	defer func() {
+		far.Close()
+		err = errors.Join(err, s.Close())
+	}()
+	served := &tagged{repo: far.Listener.Addr().String() + "/esxi", key: t.key}
+	for range times {
+		if took, err = b.list(ctx, served, cache); err != nil {
+			return 0, err
+		}
+	}
+	return took, nil
+}
+
 // list lists all images, and verifies their signatures.
 func (b *bench) list(ctx context.Context, t *tagged, cache string) (float64, error) {
 	t.frozen.Store(true)
@@ -123,11 +181,12 @@ func (b *bench) prepareTags(ctx context.Context) (*tagged, error) {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return nil, err
 	}
-	s, err := server.New(filepath.Join(dir, "images"), server.Options{})
+	images := filepath.Join(dir, "images")
+	s, err := server.New(images, server.Options{})
 	if err != nil {
 		return nil, err
 	}
-	t := &tagged{server: s, key: filepath.Join(dir, "key.pub")}
+	t := &tagged{server: s, images: images, key: filepath.Join(dir, "key.pub")}
 	t.http = httptest.NewServer(t)
 	b.tagged = t // to be closed
 	t.repo = t.http.Listener.Addr().String() + "/esxi"
