@@ -57,7 +57,7 @@ func Write(ctx context.Context, s *Site, workers int, load func(ctx context.Cont
 	if err := f.page("index.html", "index", s.index()); err != nil {
 		return err
 	}
-	return f.page("compare.html", "compare", s.comparison(nil, pairs, ""))
+	return f.page("compare.html", "compare", s.comparison(nil, pairs))
 }
 
 // folder is one that is being written.
@@ -91,33 +91,31 @@ func (f *folder) page(name, kind string, view any) error {
 	return f.write(name, b.Bytes())
 }
 
-// images loads some at a time, and writes them in their order. One that turns
-// out to be broken has a page that says so.
+// images loads some at a time, and writes them in their order: who is early waits
+// with its image. One that turns out to be broken has a page that says so.
 func (f *folder) images(ctx context.Context, rows []Row, workers int, load func(ctx context.Context, r *Row) (*Image, error)) error {
-	workers = max(1, workers)
 	pairs := f.site.pairs()
-	for len(rows) > 0 {
-		n := min(workers, len(rows))
-		loaded, err := loadAll(ctx, rows[:n], load)
+	turns := make([]chan struct{}, len(rows)+1)
+	for i := range turns {
+		turns[i] = make(chan struct{})
+	}
+	close(turns[0])
+	return parallel.Do(ctx, workers, len(rows), func(ctx context.Context, i int) error {
+		img, err := load(ctx, &rows[i])
 		if err != nil {
 			return err
 		}
-		for _, img := range loaded {
-			if err := f.image(img, pairs); err != nil {
-				return err
-			}
+		img.prepare()
+		select {
+		case <-turns[i]:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		rows = rows[n:]
-	}
-	return nil
-}
-
-// loadAll loads all at once.
-func loadAll(ctx context.Context, rows []Row, load func(ctx context.Context, r *Row) (*Image, error)) ([]*Image, error) {
-	out := make([]*Image, len(rows))
-	return out, parallel.Do(ctx, len(rows), len(rows), func(ctx context.Context, i int) (err error) {
-		out[i], err = load(ctx, &rows[i])
-		return err
+		if err := f.image(img, pairs); err != nil {
+			return err
+		}
+		close(turns[i+1])
+		return nil
 	})
 }
 
@@ -125,7 +123,7 @@ func (f *folder) image(img *Image, pairs []pair) error {
 	v := f.site.image(img)
 	v.Nearby = f.site.nearby(img.ID, pairs)
 	if img.Loaded != nil {
-		c := img.contents()
+		c := img.contents
 		data, err := img.script(c, f.secrets)
 		if err != nil {
 			return err
@@ -143,14 +141,12 @@ func (f *folder) image(img *Image, pairs []pair) error {
 func (f *folder) difference(ctx context.Context, p pair, pairs []pair) error {
 	a, b := f.contents[p.A.ID], f.contents[p.B.ID]
 	if a == nil || b == nil {
-		v := f.site.comparison(nil, pairs, "../")
-		v.Compare, v.Problem = false, unreadable
-		return f.page(p.href(false), "compare", v)
+		return f.page(p.href(false), "compare", f.site.difference(p, nil, pairs))
 	}
 	d, err := catalog.Compare(ctx, a, b)
 	if err != nil {
 		return err
 	}
 	veiled := d.Kickstart == "" && f.kickstarts[p.A.ID] != f.kickstarts[p.B.ID]
-	return f.page(p.href(false), "compare", f.site.comparison(&Difference{p.A, p.B, d, veiled}, pairs, "../"))
+	return f.page(p.href(false), "compare", f.site.difference(p, &Difference{p.A, p.B, d, veiled}, pairs))
 }

@@ -132,7 +132,11 @@ func (s *Site) find(id string) *Row {
 
 func (h *Handler) load(r *http.Request, site *Site, id string) (*Image, error) {
 	if row := site.find(id); isID(id) && row != nil {
-		return h.source.Load(r, row)
+		img, err := h.source.Load(r, row)
+		if err == nil {
+			img.prepare()
+		}
+		return img, err
 	}
 	return nil, ErrNotFound
 }
@@ -152,7 +156,7 @@ func (h *Handler) compare(w http.ResponseWriter, r *http.Request, site *Site) {
 	query := r.URL.Query()
 	a, b := query.Get("a"), query.Get("b")
 	if a == "" && b == "" {
-		h.send(w, "compare", site.comparison(nil, site.pairs(), ""))
+		h.send(w, "compare", site.comparison(nil, site.pairs()))
 		return
 	}
 	imgA, err := h.load(r, site, a)
@@ -166,7 +170,7 @@ func (h *Handler) compare(w http.ResponseWriter, r *http.Request, site *Site) {
 		return
 	}
 	if imgA.Loaded == nil || imgB.Loaded == nil {
-		v := site.comparison(nil, site.pairs(), "")
+		v := site.comparison(nil, site.pairs())
 		v.Problem = unreadable
 		h.send(w, "compare", v)
 		return
@@ -176,11 +180,11 @@ func (h *Handler) compare(w http.ResponseWriter, r *http.Request, site *Site) {
 		h.fail(w, r, err)
 		return
 	}
-	h.send(w, "compare", site.comparison(d, site.pairs(), ""))
+	h.send(w, "compare", site.comparison(d, site.pairs()))
 }
 
 func compareImages(ctx context.Context, a, b *Image) (*Difference, error) {
-	d, err := catalog.Compare(ctx, a.contents(), b.contents())
+	d, err := catalog.Compare(ctx, a.contents, b.contents)
 	if err != nil {
 		return nil, err
 	}

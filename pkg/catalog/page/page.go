@@ -28,6 +28,8 @@ const (
 	maxStatements = 50
 	// maxTags is how many tags of one image are told.
 	maxTags = 100
+	// maxOthers is how many other pairs the page of a difference names.
+	maxOthers = 20
 	// maxRows is how many rows a table of a difference has.
 	maxRows = 5000
 	// maxDocument bounds an attestation that is shown, in bytes.
@@ -128,6 +130,10 @@ type Image struct {
 	// Provenance is the predicate of the first provenance that is attached, JSON
 	// that nobody verified; nil without one.
 	Provenance []byte
+
+	// What prepare made of it.
+	shown    []byte            // the kickstart
+	contents *catalog.Contents // nil where nothing is loaded
 }
 
 // Statement is a signature or an attestation as it says of itself: nobody
@@ -149,9 +155,13 @@ type Difference struct {
 	Veiled bool
 }
 
-// contents are what an image is compared by, without what is not shown.
-func (img *Image) contents() *catalog.Contents {
-	c := catalog.ContentsOfImage(img.Loaded, veil(img.Kickstart), img.Boot)
-	cleanContents(c)
-	return c
+// prepare makes what an image is compared by, without what is not shown: most of
+// the work for a page.
+func (img *Image) prepare() {
+	if img.Loaded == nil {
+		return
+	}
+	img.shown = veil(img.Kickstart)
+	img.contents = catalog.ContentsOfImage(img.Loaded, img.shown, img.Boot)
+	cleanContents(img.contents)
 }

@@ -148,6 +148,7 @@ func TestWrite(t *testing.T) {
 			} else if strings.Contains(name, "/") {
 				t.Errorf("%s links to %s, from its own folder", name, m[1])
 			}
+			target, _, _ = strings.Cut(target, "?")
 			if _, ok := files[target]; !ok {
 				t.Errorf("%s links to %s, which is not there", name, m[1])
 			}
@@ -316,4 +317,41 @@ func FuzzVeil(f *testing.F) {
 		}
 		page.Colored(veiled)
 	})
+}
+
+// The page of an image, and that of a difference, has no more in it where there
+// are more images: a folder of many would be as large as their square.
+func TestPagesDoNotGrowWithTheList(t *testing.T) {
+	largest := func(n int) map[string]int {
+		s := &page.Site{Repositories: []page.Repository{{Name: "registry.example/esxi"}}}
+		var entries []catalog.Entry
+		for i := range n {
+			e := catalog.Entry{Repository: "registry.example/esxi", Tag: fmt.Sprintf("t%03d", i), Release: "8.0.2", Build: fmt.Sprintf("%03d", i)}
+			e.Digest = digestOf(e.Tag)
+			if i%2 == 1 { // half of them are variants of the first one
+				e.Variant, e.Base = true, &catalog.Base{Digest: digestOf("t000")}
+			}
+			entries = append(entries, e)
+		}
+		s.Rows = page.Rows(entries)
+		out := map[string]int{}
+		first := ""
+		for i := range s.Rows {
+			if s.Rows[i].Tag == "t000" {
+				first = "image/" + s.Rows[i].ID + ".html" // names its variants
+			}
+		}
+		for name, text := range write(t, s, loader("plain")) {
+			if folder, _, ok := strings.Cut(name, "/"); ok && name != first {
+				out[folder] = max(out[folder], len(text))
+			}
+		}
+		return out
+	}
+	few, many := largest(60), largest(240)
+	for _, folder := range []string{"image", "diff", "data"} {
+		if few[folder] == 0 || many[folder] > few[folder]+100 {
+			t.Errorf("%s: a page has %d bytes where there are 60 images, and %d where there are 240", folder, few[folder], many[folder])
+		}
+	}
 }

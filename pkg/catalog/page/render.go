@@ -39,12 +39,15 @@ type compareView struct {
 	Pairs      []pairView
 	Command    string
 	Problem    string
+	// Others is the query by which compare.html takes two others; "" where they
+	// are chosen here.
+	Others string
 }
 
 type pairView struct{ A, B, Href string }
 
-func (s *Site) comparison(d *Difference, pairs []pair, root string) compareView {
-	v := compareView{frame: frame{Title: "Compare images", Here: "compare", Root: root}, Site: s}
+func (s *Site) comparison(d *Difference, pairs []pair) compareView {
+	v := compareView{frame: frame{Title: "Compare images", Here: "compare"}, Site: s}
 	v.Compare = !s.Answered && d == nil
 	a, b := "", ""
 	if d != nil {
@@ -54,10 +57,35 @@ func (s *Site) comparison(d *Difference, pairs []pair, root string) compareView 
 	}
 	v.Choices = s.choices(a, b)
 	for _, p := range pairs {
-		v.Pairs = append(v.Pairs, pairView{p.A.name() + suffix(p.A), p.B.name() + suffix(p.B), p.href(s.Answered)})
+		v.Pairs = append(v.Pairs, p.view(s.Answered))
 	}
 	return v
 }
+
+func (p pair) view(answered bool) pairView {
+	return pairView{p.A.name() + suffix(p.A), p.B.name() + suffix(p.B), p.href(answered)}
+}
+
+// difference is the page of one pair of a folder; d is nil where one of the two
+// cannot be read. It names no more than some of the other pairs: there are as
+// many of these pages as there are images.
+func (s *Site) difference(p pair, d *Difference, pairs []pair) compareView {
+	v := compareView{frame: frame{Title: p.A.name() + " and " + p.B.name() + " compared", Here: "compare", Root: "../"}, Site: s, Others: "?a=" + p.A.ID + "&b=" + p.B.ID}
+	if d == nil {
+		v.Problem = unreadable
+	} else {
+		view := d.view()
+		v.Difference = &view
+	}
+	for _, o := range pairs {
+		if o != p && (o.has(p.A) || o.has(p.B)) && len(v.Pairs) < maxOthers {
+			v.Pairs = append(v.Pairs, o.view(false))
+		}
+	}
+	return v
+}
+
+func (p pair) has(r *Row) bool { return p.A.ID == r.ID || p.B.ID == r.ID }
 
 // messageView is a page that says why there is no other.
 type messageView struct {

@@ -248,6 +248,7 @@ type imageView struct {
 	Commands   []commandView
 	Nearby     []nearby
 	Choices    []choice
+	Others     bool // there are images to compare it with, on another page
 	Problem    string
 }
 
@@ -276,7 +277,12 @@ func (s *Site) image(img *Image) imageView {
 		v.Statements = append(v.Statements, st.view())
 	}
 	v.More = img.More + max(0, len(img.Statements)-maxStatements)
-	v.Choices = s.choices("", img.ID)
+	// Of a folder one page has the choices, for there are as many pages of images.
+	if s.Answered {
+		v.Choices = s.choices("", img.ID)
+	} else {
+		v.Others = slices.ContainsFunc(s.Rows, func(r Row) bool { return r.ID != img.ID && !r.Broken() })
+	}
 	if img.Loaded == nil {
 		return v
 	}
@@ -314,7 +320,7 @@ func (v *imageView) describe(img *Image) {
 		x := &c.VIBs[i]
 		v.VIBs = append(v.VIBs, artifact.VIB{Name: clean(x.Name), Version: clean(x.Version), Vendor: clean(x.Vendor), Acceptance: clean(x.Acceptance)})
 	}
-	v.Kick, v.KickMore = colored(veil(img.Kickstart))
+	v.Kick, v.KickMore = colored(img.shown)
 	v.KickSize = quantity.Bytes(int64(len(img.Kickstart)))
 }
 

@@ -122,7 +122,7 @@ func coldServeTime(ctx context.Context, b *bench) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	cache := filepath.Join(b.dir, "catalog-cold")
+	cache := filepath.Join(b.dir, "catalog-served")
 	defer remove(cache)
 	return b.listServed(ctx, t, cache, 1)
 }
@@ -133,7 +133,7 @@ func warmServeTime(ctx context.Context, b *bench) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	cache := filepath.Join(b.dir, "catalog-warm")
+	cache := filepath.Join(b.dir, "catalog-served")
 	remove(cache)
 	defer remove(cache)
 	return b.listServed(ctx, t, cache, 2)

@@ -264,7 +264,23 @@ func isImageProblem(ctx context.Context, err error) bool {
 	}
 }
 
+// fillPage reads what is attached beside what the image consists of.
 func fillPage(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, img *page.Image) error {
+	var (
+		wg       sync.WaitGroup
+		attached error
+	)
+	s := artifact.Subject{Ref: from.Reference().WithDigest(d.Digest).String(), Target: from, Descriptor: d}
+	wg.Go(func() { attached = fillStatements(ctx, s, img) })
+	err := fillContents(ctx, from, d, img)
+	wg.Wait()
+	if err != nil {
+		return err // always this one, so that the same image has the same page
+	}
+	return attached
+}
+
+func fillContents(ctx context.Context, from *registry.Repository, d ocispec.Descriptor, img *page.Image) error {
 	loaded, err := artifact.Load(ctx, from, d)
 	if err != nil {
 		return err
@@ -286,9 +302,6 @@ func fillPage(ctx context.Context, from *registry.Repository, d ocispec.Descript
 		for _, b := range r.boot {
 			img.Boot = append(img.Boot, bootConfig(b))
 		}
-	}
-	if err := fillStatements(ctx, artifact.Subject{Ref: from.Reference().WithDigest(d.Digest).String(), Target: from, Descriptor: d}, img); err != nil {
-		return err
 	}
 	img.Loaded, img.Kickstart = loaded, kickstart
 	return nil

@@ -287,6 +287,8 @@ const esxiImg = (() => {
     });
     const asked = new URLSearchParams(location.search);
     for (const [field, name] of [[a, "a"], [b, "b"]]) if (isID(asked.get(name) ?? "")) field.value = asked.get(name);
+    // With the next older one, else with the next newer.
+    if (asked.has("b") && !asked.has("a")) a.selectedIndex = b.selectedIndex + (b.selectedIndex + 1 < b.options.length ? 1 : -1);
     if (asked.has("a") && asked.has("b")) show(asked.get("a"), asked.get("b"));
   });
 
