@@ -43,6 +43,9 @@ type Options struct {
 	Signers bool
 	// Verifier decides whose signatures count. Nil: nobody's are verified.
 	Verifier artifact.Verifier
+	// As is the repository as the verifier is told of it, where others know it by
+	// another name. The zero value: as it was opened.
+	As registry.Reference
 	// Claims lists who says that they signed a subject, unverified. Nil: what is
 	// not verified is not looked at.
 	Claims func(ctx context.Context, s artifact.Subject) ([]Signer, error)

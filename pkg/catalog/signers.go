@@ -61,8 +61,12 @@ func (l *lister) signers(ctx context.Context, found []named, entries []Entry) er
 // judge asks the policy, and where it does not accept the image, looks who says
 // that they signed it. Whatever leaves the question open is an error.
 func (l *lister) judge(ctx context.Context, d ocispec.Descriptor) (verdict, error) {
+	as := l.opts.As
+	if as == (registry.Reference{}) {
+		as = l.repo.Reference()
+	}
 	s := artifact.Subject{
-		Ref:        l.repo.Reference().WithDigest(d.Digest).String(),
+		Ref:        as.WithDigest(d.Digest).String(),
 		Target:     &subject{repo: l.repo, cache: l.cache, left: maxAttached},
 		Descriptor: d,
 	}

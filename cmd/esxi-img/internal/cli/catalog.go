@@ -55,7 +55,7 @@ now and who signed it.
   esxi-img catalog --json --no-signers oci:esxi-img.oci
   esxi-img catalog --format markdown registry.example
   esxi-img catalog --html site --policy policy.yaml registry.example/org/esxi`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+		Args: minArgs("REGISTRY or REPOSITORY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			opts, err := a.registryOptions(&flags.registry, c.Flags())
 			if err != nil {

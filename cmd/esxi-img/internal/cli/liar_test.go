@@ -21,6 +21,7 @@ import (
 // Exit codes, as docs/exit-codes.md has them.
 const (
 	done         = 0
+	badUsage     = 2
 	badInput     = 3
 	badRegistry  = 4
 	notVerified  = 10

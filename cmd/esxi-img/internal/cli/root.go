@@ -13,6 +13,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
+	"github.com/esxi-img/esxi-img/pkg/quantity"
 )
 
 // BuildInfo says which build of the program this is.
@@ -128,25 +129,41 @@ func unknownCommand(c *cobra.Command, name string) error {
 
 func seeHelp(c *cobra.Command) string { return "see \"" + c.CommandPath() + " --help\"" }
 
-// maxArgs is cobra.MaximumNArgs with our exit code.
-func maxArgs(n int) cobra.PositionalArgs { return usageArgs(cobra.MaximumNArgs(n)) }
+// maxArgs is cobra.MaximumNArgs with our exit code, and says which is too many.
+func maxArgs(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) <= n {
+			return nil
+		}
+		takes := "no argument"
+		if n > 0 {
+			takes = quantity.Count(n, "argument", "arguments")
+		}
+		return usagef(seeHelp(c), "%q is one too many: %s takes %s", args[n], c.CommandPath(), takes)
+	}
+}
+
+// minArgs is for commands that take any number of something.
+func minArgs(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch missing := names[min(len(args), len(names)):]; len(missing) {
+		case 0:
+			return nil
+		case 1:
+			return usagef(seeHelp(c), "%s is missing", missing[0])
+		default:
+			return usagef(seeHelp(c), "%s are missing", strings.Join(missing, " and "))
+		}
+	}
+}
 
 // exactArgs is cobra.ExactArgs with our exit code and the names of what is missing.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) < len(names) {
-			return usagef(seeHelp(c), "%s is missing", strings.Join(names[len(args):], " and "))
+		if err := minArgs(names...)(c, args); err != nil {
+			return err
 		}
 		return maxArgs(len(names))(c, args)
-	}
-}
-
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return usagef(seeHelp(c), "%w", err)
-		}
-		return nil
 	}
 }
 

@@ -30,6 +30,7 @@ type serveFlags struct {
 	cert     string
 	key      string
 	ui       bool
+	public   string
 	verify   option.Verify
 }
 
@@ -52,7 +53,9 @@ otherwise. ESXi's licence does not allow to give its files away.
 
 With --ui it also shows the images to a browser, at /ui/: a table, a page for
 each image, and what differs between any two. Signers are verified there as the
-flags or the policy file say, and else claimed.
+flags or the policy file say, and else claimed. A policy knows the images by
+their folders, as oci:/srv/images/esxi; with --public-name by the name that
+clients pull them by, so that its scope for that registry applies.
 
 It prints where it listens, and runs until INT or TERM ends it; what clients
 have asked for already is still answered, for at most 10 s. The exit code is 0
@@ -62,7 +65,7 @@ the layout again.
 ` + exitCodeHelp,
 		Example: `  esxi-img build esxi.iso && esxi-img serve esxi-img.oci
   esxi-img serve /srv/images --listen :5000 --tls-cert cert.pem --tls-key key.pem
-  esxi-img serve /srv/images --ui --policy policy.yaml
+  esxi-img serve /srv/images --ui --policy policy.yaml --public-name registry.example:5000
   esxi-img serve esxi-img.oci --listen 192.0.2.1:5000 --read-only --verbose`,
 		Args: exactArgs("DIR"),
 		RunE: func(c *cobra.Command, args []string) error { return a.serve(c.Context(), args[0], &flags) },
@@ -75,6 +78,7 @@ the layout again.
 	f.StringVar(&flags.cert, "tls-cert", "", "speak HTTPS with the certificates in `FILE` (PEM)")
 	f.StringVar(&flags.key, "tls-key", "", "the certificate's key is in `FILE` (PEM)")
 	f.BoolVar(&flags.ui, "ui", false, "show the images as pages for a browser, at /ui/")
+	f.StringVar(&flags.public, "public-name", "", "with --ui: clients reach this registry at `HOST[:PORT]`; verify and show the images under that name")
 	flags.verify.AddCheckFlags(f)
 	return cmd
 }

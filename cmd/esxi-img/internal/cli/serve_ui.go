@@ -35,6 +35,7 @@ type servedPages struct {
 	layouts  func(ctx context.Context) ([]server.Served, error)
 	verifier artifact.Verifier
 	address  string // where it listens
+	public   string // how clients name it, if that was told
 	tls      bool
 
 	mu   sync.Mutex
@@ -55,11 +56,17 @@ func (a *app) pages(flags *serveFlags, status *display.Status) (http.Handler, *s
 		if flags.verify.Given() {
 			return nil, nil, usagef("give --ui, or leave them out", "flags that say whom to trust are for --ui: a registry verifies nothing")
 		}
+		if flags.public != "" {
+			return nil, nil, usagef("give --ui, or leave it out", "--public-name is for --ui: clients name a registry themselves")
+		}
 		return nil, nil, nil
+	}
+	if flags.public != "" && !plainHost.MatchString(flags.public) {
+		return nil, nil, usagef("give a host, such as registry.example:5000, without a scheme and a path", "--public-name %q is no host", flags.public)
 	}
 	policy, err := flags.verify.Policy(a.environment())
 	var none *option.NoPolicyError
-	p := &servedPages{tls: flags.cert != "", kept: map[string]keptList{}}
+	p := &servedPages{public: flags.public, tls: flags.cert != "", kept: map[string]keptList{}}
 	switch {
 	case err == nil:
 		p.verifier = policy
@@ -124,12 +131,26 @@ func (p *servedPages) list(ctx context.Context, l server.Served) (*catalog.Listi
 	if err != nil {
 		return nil, err
 	}
-	list, err := catalog.List(ctx, repo, catalog.Options{Signers: true, Verifier: p.verifier, Claims: claims})
+	list, err := p.listOne(ctx, repo, l.Name)
 	if err = errors.Join(err, release()); err != nil {
 		return nil, err
 	}
 	p.keep(l.Dir, keptList{info.ModTime(), info.Size(), list})
 	return list, nil
+}
+
+// listOne lists a layout, and has it verified under the name that clients use, if
+// that was told: under a name that a request says whoever asks would choose the
+// rule.
+func (p *servedPages) listOne(ctx context.Context, repo *registry.Repository, name string) (*catalog.Listing, error) {
+	opts := catalog.Options{Signers: true, Verifier: p.verifier, Claims: claims}
+	if p.public != "" {
+		var err error
+		if opts.As, err = registry.Parse(p.public + "/" + name); err != nil {
+			return nil, err
+		}
+	}
+	return catalog.List(ctx, repo, opts)
 }
 
 // keep keeps a list, within bounds. One that was changed a moment ago may change
@@ -193,6 +214,9 @@ var plainHost = regexp.MustCompile(`^(\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z][0-9A-Z
 
 // host is how whoever asks names this registry.
 func (p *servedPages) host(r *http.Request) string {
+	if p.public != "" {
+		return p.public
+	}
 	if plainHost.MatchString(r.Host) {
 		return r.Host
 	}
