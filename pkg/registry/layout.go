@@ -230,7 +230,7 @@ func (l *Layout) Push(ctx context.Context, desc ocispec.Descriptor, r io.Reader)
 	if subject == nil {
 		return nil
 	}
-	return l.Add(ctx, full)
+	return l.Add(ctx, entryOf(full))
 }
 
 func (l *Layout) pushBlob(ctx context.Context, desc ocispec.Descriptor, r io.Reader) error {

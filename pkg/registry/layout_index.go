@@ -72,7 +72,30 @@ func (l *Layout) writeIndex(index *ocispec.Index) error {
 	if err != nil {
 		return err
 	}
-	return outfile.Write(l.path(ocispec.ImageIndexFile), append(b, '\n'), true)
+	// Nobody could read it any more.
+	if b = append(b, '\n'); len(b) > MaxManifest {
+		return &LayoutError{l.dir, &LimitError{What: "size of index.json", Value: int64(len(b)), Limit: MaxManifest}}
+	}
+	return outfile.Write(l.path(ocispec.ImageIndexFile), b, true)
+}
+
+// entryOf is a manifest's descriptor as an entry of index.json, which has room
+// for many: texts that are long stand in the manifest alone.
+func entryOf(desc ocispec.Descriptor) ocispec.Descriptor {
+	const most = 8 << 10
+	if textOf(desc) > most {
+		return plain(desc)
+	}
+	return desc
+}
+
+// textOf is how long the texts of a descriptor are, in bytes.
+func textOf(desc ocispec.Descriptor) int {
+	n := len(desc.MediaType) + len(desc.ArtifactType)
+	for key, value := range desc.Annotations {
+		n += len(key) + len(value)
+	}
+	return n
 }
 
 // update changes index.json, one at a time. It is not written if change says

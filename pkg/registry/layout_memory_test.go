@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -185,6 +186,68 @@ func TestDamagedManifestIsNotRemembered(t *testing.T) {
 	}
 	write(t, path, string(content))
 	wantReferrers(t, l, images[1], signatures[1])
+}
+
+// long makes a manifest about another with a text of n bytes in it.
+func long(t *testing.T, subject ocispec.Descriptor, i, n int) []byte {
+	t.Helper()
+	m := ocispec.Manifest{
+		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: bundleType, Config: ocispec.DescriptorEmptyJSON,
+		Layers: []ocispec.Descriptor{ocispec.DescriptorEmptyJSON}, Subject: &subject,
+		Annotations: map[string]string{"n": fmt.Sprint(i), "text": strings.Repeat("x", n)},
+	}
+	m.SchemaVersion = 2
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// However long the texts of what is pushed are, index.json stays one that can be
+// read, and a list of referrers one that fits into memory.
+func TestLongTextsOfReferrers(t *testing.T) {
+	const n = 10
+	l := newLayout(t)
+	images, _ := signed(t, l, 1)
+	for i := range n {
+		if _, err := registry.NewRepository(l).PushReferrer(t.Context(), long(t, images[0], i, 3<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l = reopen(t, l)
+	found, err := l.Referrers(t.Context(), images[0], bundleType)
+	if err != nil || len(found) != n+1 {
+		t.Fatalf("%d referrers, %v", len(found), err)
+	}
+	size, with := 0, 0
+	for _, d := range found {
+		size += len(d.Annotations["text"])
+		if d.Annotations["n"] != "" {
+			with++
+		}
+	}
+	if size > 16<<20 || with != 5 {
+		t.Errorf("texts of %d bytes, %d have theirs", size, with)
+	}
+}
+
+// What would make index.json too large to be read is refused.
+func TestFullIndex(t *testing.T) {
+	l := newLayout(t)
+	var err error
+	for i := 0; i < 3 && err == nil; i++ {
+		desc := describe(ocispec.MediaTypeImageManifest, fmt.Append(nil, i))
+		desc.Annotations = map[string]string{"text": strings.Repeat("x", 2<<20)}
+		err = l.Add(t.Context(), desc)
+	}
+	var limit *registry.LimitError
+	if !errors.As(err, &limit) || !strings.Contains(err.Error(), l.Dir()) {
+		t.Errorf("a full index: %v", err)
+	}
+	if _, err := registry.OpenLayout(l.Dir()); err != nil {
+		t.Error(err)
+	}
 }
 
 // Many ask while others write.

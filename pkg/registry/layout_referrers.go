@@ -72,6 +72,7 @@ func referrersTag(d digest.Digest) string {
 // referrerList collects referrers of one type, each once.
 type referrerList struct {
 	artifactType string
+	text         int // of those that were found, in bytes
 	found        []ocispec.Descriptor
 	seen         map[digest.Digest]bool
 }
@@ -92,9 +93,20 @@ func (l *referrerList) add(descs ...ocispec.Descriptor) error {
 			return &LimitError{What: "number of referrers", Limit: MaxReferrers}
 		}
 		l.seen[desc.Digest] = true
-		if l.artifactType == "" || desc.ArtifactType == l.artifactType {
-			l.found = append(l.found, desc)
+		if l.artifactType != "" && desc.ArtifactType != l.artifactType {
+			continue
 		}
+		if l.text+textOf(desc) > maxReferrersText {
+			desc.Annotations = nil // the manifest has them
+		}
+		if l.text += textOf(desc); l.text > maxReferrersText {
+			return &LimitError{What: "size of a list of referrers", Value: int64(l.text), Limit: maxReferrersText}
+		}
+		l.found = append(l.found, desc)
 	}
 	return nil
 }
+
+// maxReferrersText bounds the texts of a list of referrers, in bytes: each of
+// MaxReferrers may have MaxManifest of them.
+const maxReferrersText = 16 << 20

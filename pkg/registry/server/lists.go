@@ -20,6 +20,9 @@ const (
 	maxTags = 10_000
 	// maxPage is when a list of referrers goes on on another page, in bytes.
 	maxPage = 1 << 20
+	// maxType is the longest type of an artifact that such a list repeats where it
+	// has no room, in bytes (RFC 6838, 4.2: 127 on each side of the slash).
+	maxType = 255
 )
 
 // listTags sends the tags, sorted (OCI distribution-spec 1.1, "Listing Tags").
@@ -146,9 +149,13 @@ func pageAfter(found []ocispec.Descriptor, last string) (page []ocispec.Descript
 			return nil, "", err
 		}
 		if len(b) > maxPage {
-			// The manifest has them; a client would refuse the list.
-			desc.Annotations = nil
-			b = nil
+			// The manifest has it all; a client would refuse the list.
+			if desc.Annotations = nil; len(desc.ArtifactType) > maxType {
+				desc.ArtifactType = ""
+			}
+			if b, err = json.Marshal(desc); err != nil {
+				return nil, "", err
+			}
 		}
 		if size += len(b); size > maxPage {
 			return page, page[len(page)-1].Digest.String(), nil

@@ -125,7 +125,10 @@ func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, rt route) e
 		return err
 	}
 	desc := ocispec.Descriptor{MediaType: m.MediaType, Digest: d, Size: int64(len(body))}
-	if err := repo.keep(r.Context(), desc, body, tag); err != nil {
+	var full *registry.LimitError
+	if err := repo.keep(r.Context(), desc, body, tag); errors.As(err, &full) {
+		return &answer{http.StatusInsufficientStorage, codeDenied, "the repository is full: prune it, or push to another one", err}
+	} else if err != nil {
 		return err
 	}
 	h := w.Header()

@@ -435,3 +435,38 @@ func TestRememberedIsBounded(t *testing.T) {
 		t.Errorf("%d bytes are accounted for when nothing is open", accounted)
 	}
 }
+
+// A list of referrers goes on on another page before a client would refuse it,
+// however long the types in it are; and an index.json that is full is said to be.
+func TestLongTypesOfReferrers(t *testing.T) {
+	const n = 4
+	s := start(t, t.TempDir(), server.Options{})
+	r := s.open(t, "esxi")
+	layer, _ := random(t, 100)
+	image := pushImage(t, r, "8.0", layer)
+	for i := range n {
+		b, desc := manifestOf(t, strings.Repeat("x", 2<<20)+fmt.Sprint(i), &image)
+		a := s.do(t, http.MethodPut, "/v2/esxi/manifests/"+desc.Digest.String(), b, "Content-Type", desc.MediaType)
+		a.want(t, http.StatusCreated, "")
+	}
+	if a := s.do(t, http.MethodGet, "/v2/esxi/referrers/"+image.Digest.String(), nil); a.status != http.StatusOK || len(a.body) > 1<<20 {
+		t.Errorf("a page of %d bytes, %d", len(a.body), a.status)
+	}
+	if found, err := r.Referrers(t.Context(), image, ""); err != nil || len(found) != n {
+		t.Errorf("%d referrers, %v", len(found), err)
+	}
+	l, err := registry.OpenLayout(filepath.Join(s.dir, "esxi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	filler := describe(ocispec.MediaTypeImageManifest, []byte("filler"))
+	filler.Annotations = map[string]string{"text": strings.Repeat("x", registry.MaxManifest-4<<10)}
+	if err := l.Add(t.Context(), filler); err != nil {
+		t.Fatal(err)
+	}
+	b, desc := manifestOf(t, strings.Repeat("y", 7<<10), &image)
+	s.do(t, http.MethodPut, "/v2/esxi/manifests/"+desc.Digest.String(), b, "Content-Type", desc.MediaType).want(t, http.StatusInsufficientStorage, "DENIED")
+	if _, err := r.Resolve(t.Context(), "8.0"); err != nil {
+		t.Error(err)
+	}
+}

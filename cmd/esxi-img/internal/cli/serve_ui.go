@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -40,14 +42,16 @@ type servedPages struct {
 
 	mu   sync.Mutex
 	kept map[string]keptList // by folder
+	told map[string]string   // why a folder is not listed
+	warn func(format string, args ...any)
 }
 
 // keptList is the list of a layout as long as its index.json stays the same:
-// whatever changes a layout replaces that file.
+// whatever changes a layout replaces that file. Its time may not tell, where a
+// layout was unpacked or copied.
 type keptList struct {
-	modified time.Time
-	size     int64
-	list     *catalog.Listing
+	index [sha256.Size]byte // digest
+	list  *catalog.Listing
 }
 
 // pages is what serve answers outside the registry's API; nil without --ui.
@@ -66,7 +70,7 @@ func (a *app) pages(flags *serveFlags, status *display.Status) (http.Handler, *s
 	}
 	policy, err := flags.verify.Policy(a.environment())
 	var none *option.NoPolicyError
-	p := &servedPages{public: flags.public, tls: flags.cert != "", kept: map[string]keptList{}}
+	p := &servedPages{public: flags.public, tls: flags.cert != "", kept: map[string]keptList{}, told: map[string]string{}, warn: status.Warn}
 	switch {
 	case err == nil:
 		p.verifier = policy
@@ -100,6 +104,7 @@ func (p *servedPages) Site(r *http.Request) (*page.Site, error) {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
+			p.tell(l, err)
 			site.Repositories = append(site.Repositories, page.Repository{Name: name, Problem: "cannot be read"})
 			continue
 		}
@@ -117,14 +122,14 @@ func (p *servedPages) Site(r *http.Request) (*page.Site, error) {
 
 // list lists a layout, unless nothing has changed since the last time.
 func (p *servedPages) list(ctx context.Context, l server.Served) (*catalog.Listing, error) {
-	info, err := os.Stat(filepath.Join(l.Dir, ocispec.ImageIndexFile))
+	index, err := fingerprint(filepath.Join(l.Dir, ocispec.ImageIndexFile))
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	kept, ok := p.kept[l.Dir]
 	p.mu.Unlock()
-	if ok && kept.modified.Equal(info.ModTime()) && kept.size == info.Size() {
+	if ok && kept.index == index {
 		return kept.list, nil
 	}
 	repo, release, err := openHeld(ctx, registry.Reference{Scheme: registry.SchemeLayout, Path: l.Dir}, registry.Options{}, registry.Open)
@@ -135,7 +140,7 @@ func (p *servedPages) list(ctx context.Context, l server.Served) (*catalog.Listi
 	if err = errors.Join(err, release()); err != nil {
 		return nil, err
 	}
-	p.keep(l.Dir, keptList{info.ModTime(), info.Size(), list})
+	p.keep(l.Dir, keptList{index, list})
 	return list, nil
 }
 
@@ -153,15 +158,11 @@ func (p *servedPages) listOne(ctx context.Context, repo *registry.Repository, na
 	return catalog.List(ctx, repo, opts)
 }
 
-// keep keeps a list, within bounds. One that was changed a moment ago may change
-// again without its time showing it.
+// keep keeps a list, within bounds.
 func (p *servedPages) keep(dir string, k keptList) {
-	const settled = 2 * time.Second
-	if time.Since(k.modified) < settled {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.told, dir)
 	n := len(k.list.Entries)
 	for d, other := range p.kept {
 		if d != dir {
@@ -173,6 +174,29 @@ func (p *servedPages) keep(dir string, k keptList) {
 	}
 }
 
+// tell tells the log why a layout is not listed, once.
+func (p *servedPages) tell(l server.Served, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if why := err.Error(); p.told[l.Dir] != why {
+		p.told[l.Dir] = why
+		p.warn("pages: %s: %v", l.Name, err)
+	}
+}
+
+// fingerprint is the digest of a file of at most registry.MaxManifest bytes.
+func fingerprint(path string) (sum [sha256.Size]byte, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return sum, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > registry.MaxManifest {
+		return sum, fmt.Errorf("%s is no index of a layout", path)
+	}
+	b, err := os.ReadFile(path)
+	return sha256.Sum256(b), err
+}
+
 // forget lets go of lists of what is not served any more.
 func (p *servedPages) forget(layouts []server.Served) {
 	p.mu.Lock()
@@ -180,6 +204,11 @@ func (p *servedPages) forget(layouts []server.Served) {
 	for dir := range p.kept {
 		if !slices.ContainsFunc(layouts, func(l server.Served) bool { return l.Dir == dir }) {
 			delete(p.kept, dir)
+		}
+	}
+	for dir := range p.told {
+		if !slices.ContainsFunc(layouts, func(l server.Served) bool { return l.Dir == dir }) {
+			delete(p.told, dir)
 		}
 	}
 }

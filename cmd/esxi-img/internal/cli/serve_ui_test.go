@@ -72,6 +72,9 @@ func TestServePages(t *testing.T) {
 	if code := <-s.ended; code != done {
 		t.Errorf("it ended with %d: %s", code, s.stderr)
 	}
+	if n := strings.Count(s.stderr.String(), "pages: broken: "); n != 1 {
+		t.Errorf("the log tells %d times of the broken layout: %s", n, s.stderr)
+	}
 	plain := serve(t, dir)
 	if status, body := get(t, plain.url+"/ui/"); status != http.StatusNotFound || !strings.Contains(body, "errors") {
 		t.Errorf("without --ui: %d, %s", status, body)
