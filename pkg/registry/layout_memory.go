@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/esxi-img/esxi-img/pkg/parallel"
 )
 
 // What a layout remembers of what it has read, for those who ask many times: a
@@ -105,19 +107,21 @@ func (s *subjects) learnAll(ctx context.Context, entries []ocispec.Descriptor, r
 	}
 	s.learning.Lock()
 	defer s.learning.Unlock()
-	for _, desc := range s.unknown(entries) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	unknown := s.unknown(entries)
+	return parallel.Do(ctx, learners, len(unknown), func(_ context.Context, i int) error {
+		desc := unknown[i]
 		b, err := read(desc)
 		if err != nil || desc.Digest.Algorithm().FromBytes(b) != desc.Digest {
-			continue
+			return nil //nolint:nilerr // whoever needs it is told
 		}
 		_, about, _ := describeManifest(b, desc.MediaType) // what is no manifest is about nothing
 		s.learn(desc.Digest, about)
-	}
-	return nil
+		return nil
+	})
 }
+
+// learners is how many manifests are read at once to learn what they are about.
+const learners = 4
 
 func (s *subjects) unknown(entries []ocispec.Descriptor) []ocispec.Descriptor {
 	return s.choose(entries, func(_ ocispec.Descriptor, _ digest.Digest, known bool) bool { return !known })
