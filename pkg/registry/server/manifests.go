@@ -25,7 +25,7 @@ var manifestTypes = map[string]bool{
 	"application/vnd.docker.distribution.manifest.list.v2+json": true,
 }
 
-// inMemory waits until one more manifest or list may be in memory.
+// inMemory waits until one more manifest or list may be read.
 func (s *Server) inMemory(ctx context.Context) (done func(), err error) {
 	select {
 	case s.manifests <- struct{}{}:

@@ -28,7 +28,8 @@ const (
 	// MaxUploads is how many uploads may be under way at once.
 	MaxUploads = 512
 	// maxManifests is how many manifests and lists, of at most
-	// registry.MaxManifest bytes each, are in memory at once.
+	// registry.MaxManifest bytes each, are read at once. A manifest that is being
+	// sent does not count: who is slow to take it must not stop the others.
 	maxManifests = 16
 	// maxRemembered is how much memory layouts may take for what they have read
 	// while nobody asks them, in bytes: lists of some
@@ -91,7 +92,7 @@ type Server struct {
 	opts    Options
 	store   *store
 	uploads *uploads
-	// manifests has one element for each manifest or list in memory.
+	// manifests has one element for each manifest or list that is being read.
 	manifests chan struct{}
 	handler   http.Handler
 
