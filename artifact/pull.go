@@ -127,7 +127,7 @@ func Pull(ctx context.Context, from *registry.Repository, reference string, to D
 	// 5. What may be at hand.
 	p := newPuller(from, o.image, g, opts)
 	defer p.closeSeeds()
-	defer p.cache.trim()
+	defer p.cache.Trim()
 	if err := p.openSeeds(opts.Seeds); err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func Pull(ctx context.Context, from *registry.Repository, reference string, to D
 		return nil, err
 	}
 	out := o.pulled()
-	out.Size, out.Changed, out.Checked, out.Notes = g.size, g.changed, opts.Check, p.cache.notes()
+	out.Size, out.Changed, out.Checked, out.Notes = g.size, g.changed, opts.Check, p.cache.Notes()
 	out.Fetched, out.Reused, out.Generated, out.Written = p.fetched.Load(), p.reused.Load(), p.generated.Load(), p.written.Load()
 	return out, nil
 }
@@ -194,7 +194,7 @@ type puller struct {
 	goal   *goal
 	check  bool
 	seeds  []*seed
-	cache  *cache
+	cache  pieceCache
 	report progress.Reporter
 	// free are buffers of PieceSize that are not in use.
 	free chan []byte
@@ -205,7 +205,7 @@ type puller struct {
 func newPuller(from *registry.Repository, img *Image, g *goal, opts PullOptions) *puller {
 	return &puller{
 		from: from, image: img, goal: g, check: opts.Check,
-		cache: newCache(opts.Cache, opts.CacheLimit), report: progress.Or(opts.Progress),
+		cache: newPieceCache(opts.Cache, opts.CacheLimit), report: progress.Or(opts.Progress),
 		free: make(chan []byte, maxPullWorkers),
 	}
 }
@@ -275,7 +275,7 @@ func (p *puller) fromHere(ctx context.Context, to place, chunks []*chunk) ([]*ch
 			p.generated.Add(c.length)
 			return p.put(to, c, c.own)
 		}
-		if len(p.seeds) == 0 && p.cache == nil {
+		if len(p.seeds) == 0 && p.cache.Cache == nil {
 			absent[i] = true
 			return nil
 		}

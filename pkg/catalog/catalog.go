@@ -154,8 +154,8 @@ func List(ctx context.Context, repo *registry.Repository, opts Options) (*Listin
 	// 4. What variants are variants of.
 	nameBases(out.Entries)
 	l.cache.remember(out.Repository, found)
-	l.cache.trim()
-	out.Notes = l.cache.notes()
+	l.cache.Trim()
+	out.Notes = l.cache.Notes()
 	return out, nil
 }
 
@@ -173,7 +173,7 @@ type lister struct {
 	repo    *registry.Repository
 	opts    Options
 	workers int
-	cache   *cache
+	cache   cache
 	known   map[string]digest.Digest // what tags named the last time
 }
 

@@ -113,7 +113,7 @@ func verifiedBy(v *artifact.Verification) verdict {
 // bytes are read. It is for one goroutine.
 type subject struct {
 	repo  *registry.Repository
-	cache *cache
+	cache cache
 	left  int64
 
 	listed    bool
