@@ -1,16 +1,14 @@
 package signing
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/esxi-img/esxi-img/pkg/strictyaml"
 )
 
 // Limits of a policy file.
@@ -130,8 +128,8 @@ func ParsePolicy(text []byte) (*Policy, error) {
 	if len(text) > maxPolicyFile {
 		return nil, fmt.Errorf("%d bytes are over the limit of %d", len(text), maxPolicyFile)
 	}
-	file, err := decodePolicy(text)
-	if err != nil {
+	var file policyFile
+	if _, err := strictyaml.Decode(text, &file); err != nil {
 		return nil, err
 	}
 	switch file.Version {
@@ -159,45 +157,6 @@ func ParsePolicy(text []byte) (*Policy, error) {
 		}
 	}
 	return p, nil
-}
-
-// decodePolicy reads one YAML document.
-func decodePolicy(text []byte) (*policyFile, error) {
-	var document yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	if err := dec.Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("is empty")
-		}
-		return nil, errors.New(oneLine(err.Error()))
-	}
-	if err := dec.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-		return nil, errors.New("holds more than one YAML document")
-	}
-	if err := noNull(&document); err != nil {
-		return nil, err
-	}
-	dec = yaml.NewDecoder(bytes.NewReader(text))
-	dec.KnownFields(true)
-	var file policyFile
-	if err := dec.Decode(&file); err != nil {
-		return nil, errors.New(oneLine(err.Error()))
-	}
-	return &file, nil
-}
-
-// noNull refuses a name after which nothing stands: "reject:" looks as if it
-// said something.
-func noNull(n *yaml.Node) error {
-	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
-		return fmt.Errorf("line %d: nothing stands there", n.Line)
-	}
-	for _, c := range n.Content {
-		if err := noNull(c); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *scopeFile) scope(prefix string) (Scope, error) {

@@ -54,8 +54,8 @@ func policies() map[string]struct{ text, want string } {
 
 		"empty":                 {"", "is empty"},
 		"comment":               {"# nothing\n", "is empty"},
-		"not YAML":              {"version: [", "yaml"},
-		"list":                  {"- version: 1\n", "yaml"},
+		"not YAML":              {"version: [", "line 1: did not find"},
+		"list":                  {"- version: 1\n", "line 1: cannot unmarshal !!seq"},
 		"two documents":         {scoped(byKeyFile) + "---\n" + scoped(byKeyFile), "more than one YAML document"},
 		"garbage behind":        {scoped(byKeyFile) + "---\n[", "more than one YAML document"},
 		"no version":            {"scopes: {a.example: {reject: true}}", "version: is missing; this program knows version 1"},

@@ -234,7 +234,7 @@ func loadChanges(o option.Customize) (c customize.Changes, err error) {
 		return c, err
 	}
 	c.InstallerConsole = o.Host.SerialConsole
-	text, snippets, err := loadKickstart(option.Profile{Kickstart: o.Kickstart, Pre: o.Pre, Post: o.Post, Firstboot: o.Firstboot})
+	text, snippets, err := loadKickstart(o.Content)
 	if err != nil {
 		return c, err
 	}
@@ -245,12 +245,8 @@ func loadChanges(o option.Customize) (c customize.Changes, err error) {
 	if c.MetadataRequired, err = metadataMode(o.Metadata); err != nil {
 		return c, err
 	}
-	for _, path := range o.Modules {
-		data, err := readInput(path, imager.MaxModule)
-		if err != nil {
-			return c, err
-		}
-		c.Modules = append(c.Modules, imager.Module{Name: filepath.Base(path), Data: data})
+	if c.Modules, err = loadModules(o.Modules); err != nil {
+		return c, err
 	}
 	return c, loadMetadata(o, &c)
 }

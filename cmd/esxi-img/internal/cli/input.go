@@ -120,21 +120,27 @@ func loadProfile(p option.Profile) (imager.Profile, error) {
 	if out.Host, err = loadHost(p.Host); err != nil {
 		return out, err
 	}
-	if out.Kickstart, out.Snippets, err = loadKickstart(p); err != nil {
+	if out.Kickstart, out.Snippets, err = loadKickstart(p.Content); err != nil {
 		return out, err
 	}
-	for _, path := range p.Modules {
+	out.Modules, err = loadModules(p.Modules)
+	return out, err
+}
+
+func loadModules(paths []string) ([]imager.Module, error) {
+	var modules []imager.Module
+	for _, path := range paths {
 		data, err := readInput(path, imager.MaxModule)
 		if err != nil {
-			return out, err
+			return nil, err
 		}
-		out.Modules = append(out.Modules, imager.Module{Name: filepath.Base(path), Data: data})
+		modules = append(modules, imager.Module{Name: filepath.Base(path), Data: data})
 	}
-	return out, nil
+	return modules, nil
 }
 
 // loadKickstart reads the user's kickstart, if any, and scripts.
-func loadKickstart(p option.Profile) (text []byte, snippets []kickstart.Snippet, err error) {
+func loadKickstart(p option.Content) (text []byte, snippets []kickstart.Snippet, err error) {
 	if p.Kickstart != "" {
 		if text, err = readInput(p.Kickstart, kickstart.MaxSize); err != nil {
 			return nil, nil, err

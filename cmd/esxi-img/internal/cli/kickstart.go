@@ -46,7 +46,7 @@ the built-in scripts and the user's.
 			if len(args) > 0 {
 				profile.Kickstart = args[0]
 			}
-			text, err := a.renderKickstart(profile)
+			text, err := a.renderKickstart(profile.Content)
 			if err != nil {
 				return err
 			}
@@ -59,8 +59,8 @@ the built-in scripts and the user's.
 	return cmd
 }
 
-// renderKickstart renders a profile's kickstart and shows the warnings.
-func (a *app) renderKickstart(p option.Profile) ([]byte, error) {
+// renderKickstart renders a kickstart and shows the warnings.
+func (a *app) renderKickstart(p option.Content) ([]byte, error) {
 	var (
 		profile imager.Profile
 		err     error

@@ -63,7 +63,7 @@ func newKSTemplate(a *app) *cobra.Command {
 		Example: "  esxi-img ks-template my.cfg",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			text, err := a.renderKickstart(option.Profile{})
+			text, err := a.renderKickstart(option.Content{})
 			if err != nil {
 				return err
 			}
@@ -73,7 +73,7 @@ func newKSTemplate(a *app) *cobra.Command {
 }
 
 func newInstallerHelper(a *app) *cobra.Command {
-	var profile option.Profile
+	var content option.Content
 	cmd := &cobra.Command{
 		Use:   "installer-helper FILE",
 		Short: "Write host scripts and kickstart as one module, as the Python esxi-img does",
@@ -84,7 +84,7 @@ func newInstallerHelper(a *app) *cobra.Command {
 		Example: "  esxi-img installer-helper --ks-template my.cfg esxiimg.tgz",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			text, err := a.renderKickstart(profile)
+			text, err := a.renderKickstart(content)
 			if err != nil {
 				return err
 			}
@@ -95,7 +95,7 @@ func newInstallerHelper(a *app) *cobra.Command {
 			return a.writeOutput(args[0], data, false)
 		},
 	}
-	cmd.Flags().StringVar(&profile.Kickstart, "ks-template", "", "use the commands of this kickstart `FILE`")
+	cmd.Flags().StringVar(&content.Kickstart, "ks-template", "", "use the commands of this kickstart `FILE`")
 	return cmd
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/display"
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/option"
-	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/quantity"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/signing"
@@ -193,19 +192,7 @@ func (a *app) variantKickstart(c *cobra.Command, flags *pushFlags) ([]byte, erro
 	if profile.Kickstart == "" && len(profile.Pre)+len(profile.Post)+len(profile.Firstboot) == 0 {
 		return nil, usagef("add --kickstart FILE", "a variant of %s needs a kickstart of its own", flags.base)
 	}
-	text, snippets, err := loadKickstart(profile)
-	if err != nil {
-		return nil, err
-	}
-	rendered, warnings, err := imager.Kickstart(imager.Profile{Kickstart: text, Snippets: snippets})
-	if err != nil {
-		return nil, err
-	}
-	status := a.status()
-	for _, w := range warnings {
-		status.Warn("%s", w)
-	}
-	return rendered, nil
+	return a.renderKickstart(profile.Content)
 }
 
 func (a *app) pushOptions(flags *pushFlags, tag string) artifact.PushOptions {

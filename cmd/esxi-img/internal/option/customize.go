@@ -6,11 +6,8 @@ import (
 
 // Customize says what is to be different in an image that is there.
 type Customize struct {
-	Kickstart            string
-	Pre, Post, Firstboot []string
-	Modules, KernelOpts  []string
-	Metadata             string // "" for as it is
-	Host                 Host
+	Content
+	Host Host
 
 	ConfigDrive, NetworkData, MetaData, UserData string
 	ConfigDriveAs                                string // "" for as it is
@@ -30,12 +27,9 @@ type CustomizeFlags struct {
 func (c *CustomizeFlags) AddFlags(to *pflag.FlagSet) {
 	g := &c.given
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
-	f.StringVar(&g.Kickstart, "kickstart", "", "use the commands of this kickstart `FILE` instead of the image's")
-	f.StringArrayVar(&g.Pre, "pre", nil, "add a %pre script `FILE`, .sh or .py (repeatable)")
-	f.StringArrayVar(&g.Post, "post", nil, "add a %post script `FILE`, .sh or .py (repeatable)")
-	f.StringArrayVar(&g.Firstboot, "firstboot", nil, "add a %firstboot script `FILE`, .sh or .py (repeatable)")
+	g.addKickstartFlags(f, "the image's")
 	f.StringArrayVar(&g.Modules, "module", nil, "add a module `FILE.tgz` to the installer, or replace one that was added (repeatable)")
-	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel `OPTION` of the installer, NAME or NAME=VALUE; -NAME removes it (repeatable)")
+	g.addKernelOptFlag(f)
 	f.StringVar(&g.Metadata, "metadata", "", "`MODE` required or optional: required stops the installation before a disk is touched on a host without metadata, optional goes on")
 	c.host.addFlags(f)
 	f.Lookup("serial-console").Usage = "console of the installer, and of the installed host, on the first serial port; the host's not under Secure Boot"

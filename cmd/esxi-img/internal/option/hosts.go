@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/esxi-img/esxi-img/pkg/strictyaml"
 )
 
 const (
@@ -68,13 +69,7 @@ type hostEntry struct {
 
 // hostKeys are customize's flags. Those of esxi-img.yaml have the same names.
 type hostKeys struct {
-	Kickstart        string   `yaml:"kickstart"`
-	Pre              []string `yaml:"pre"`
-	Post             []string `yaml:"post"`
-	Firstboot        []string `yaml:"firstboot"`
-	Modules          []string `yaml:"modules"`
-	KernelOpts       []string `yaml:"kernelopts"`
-	Metadata         string   `yaml:"metadata"`
+	Content          `yaml:",inline"`
 	RootPasswordHash string   `yaml:"rootPasswordHash"`
 	RootPasswordFile string   `yaml:"rootPasswordFile"`
 	InstallDisk      string   `yaml:"installDisk"`
@@ -167,47 +162,18 @@ func or(own *bool, all bool) bool {
 
 // decodeHosts reads one YAML document, and tells in which line each host begins.
 func decodeHosts(text []byte) (*hostsFile, []int, error) {
-	var document yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	if err := dec.Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, nil, errors.New("is empty")
-		}
-		return nil, nil, plainYAML(err)
-	}
-	if err := dec.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-		return nil, nil, errors.New("holds more than one YAML document")
-	}
-	if err := noNull(&document); err != nil {
+	var file hostsFile
+	document, err := strictyaml.Decode(text, &file)
+	if err != nil {
 		return nil, nil, err
 	}
-	dec = yaml.NewDecoder(bytes.NewReader(text))
-	dec.KnownFields(true)
-	var file hostsFile
-	if err := dec.Decode(&file); err != nil {
-		return nil, nil, plainYAML(err)
-	}
 	lines := make([]int, len(file.Hosts))
-	for i, n := range listed(&document, "hosts") {
+	for i, n := range listed(document, "hosts") {
 		if i < len(lines) {
 			lines[i] = n.Line
 		}
 	}
 	return &file, lines, nil
-}
-
-// noNull refuses a name after which nothing stands: "hostname:" looks as if it
-// said something.
-func noNull(n *yaml.Node) error {
-	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
-		return fmt.Errorf("line %d: nothing stands there", n.Line)
-	}
-	for _, c := range n.Content {
-		if err := noNull(c); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // listed are the elements of a list of that name, at the top of a document.
@@ -322,17 +288,20 @@ func (h *Hosts) checkTwins() error {
 // customize is what the keys say, with paths as they are from here.
 func (k *hostKeys) customize(dir string) Customize {
 	c := Customize{
-		Kickstart: k.Kickstart, Pre: slices.Clone(k.Pre), Post: slices.Clone(k.Post), Firstboot: slices.Clone(k.Firstboot),
-		Modules: slices.Clone(k.Modules), KernelOpts: k.KernelOpts, Metadata: k.Metadata,
+		Content:     k.Content,
 		ConfigDrive: k.ConfigDrive, ConfigDriveAs: k.ConfigDriveAs, ConfigDriveSize: k.ConfigDriveSize,
 		NetworkData: k.NetworkData, MetaData: k.MetaData, UserData: k.UserData,
-		Hostname: k.Hostname, SSHKeys: slices.Clone(k.SSHKeys),
+		Hostname: k.Hostname, SSHKeys: k.SSHKeys,
 		Host: Host{
 			RootPasswordHash: k.RootPasswordHash, RootPasswordFile: k.RootPasswordFile, InstallDisk: k.InstallDisk,
 			OverwriteVMFS: k.OverwriteVMFS, OverwriteVSAN: k.OverwriteVSAN, HostKernelOpts: k.HostKernelOpts,
 			SerialConsole: or(k.SerialConsole, false), Keep: or(k.Keep, false),
 		},
 	}
-	c.relativeTo(dir)
+	// An entry may stand in the file twice, as an alias of the first.
+	for _, list := range c.pathLists() {
+		*list = slices.Clone(*list)
+	}
+	makeRelative(dir, c.paths(), c.pathLists())
 	return c
 }

@@ -1,7 +1,6 @@
 package option
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -16,29 +15,11 @@ func (c *Customize) texts() []*string {
 }
 
 func (c *Customize) pathLists() []*[]string {
-	return []*[]string{&c.Pre, &c.Post, &c.Firstboot, &c.Modules, &c.SSHKeys}
+	return append(c.Content.pathLists(), &c.SSHKeys)
 }
 
 func (c *Customize) lists() []*[]string {
 	return append(c.pathLists(), &c.KernelOpts, &c.Host.HostKernelOpts)
-}
-
-// relativeTo makes paths relative to a folder.
-func (c *Customize) relativeTo(dir string) {
-	join := func(path string) string {
-		if path == "" || filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, path)
-	}
-	for _, s := range c.paths() {
-		*s = join(*s)
-	}
-	for _, list := range c.pathLists() {
-		for i := range *list {
-			(*list)[i] = join((*list)[i])
-		}
-	}
 }
 
 // under returns both, the other one on top: its texts replace, its lists follow.

@@ -36,7 +36,7 @@ func readHosts(t testing.TB, text string, flags option.Customize) (*option.Hosts
 
 func TestAHostsOwnWordsComeOnTop(t *testing.T) {
 	yes := true
-	flags := option.Customize{UserData: "cli/ud", KernelOpts: []string{"flag=1"}}
+	flags := option.Customize{UserData: "cli/ud", Content: option.Content{KernelOpts: []string{"flag=1"}}}
 	h, dir, err := readHosts(t, `version: 1
 defaults:
   hostname: "{name}.example.com"
@@ -65,7 +65,8 @@ hosts:
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	wantShared := option.Customize{
-		Kickstart: in("all.cfg"), UserData: "cli/ud", KernelOpts: []string{"all=1", "flag=1"}, ConfigDriveAs: "partition",
+		Content:  option.Content{Kickstart: in("all.cfg"), KernelOpts: []string{"all=1", "flag=1"}},
+		UserData: "cli/ud", ConfigDriveAs: "partition",
 		Host: option.Host{RootPasswordFile: "/abs/password", OverwriteVMFS: &yes},
 	}
 	if got := compact(h.Shared); !reflect.DeepEqual(got, wantShared) {
@@ -73,11 +74,12 @@ hosts:
 	}
 	want := []option.HostEntry{
 		{Name: "esx1", Line: 13, MACs: []string{"00:25:b5:00:00:01"}, Own: option.Customize{
-			Hostname: "esx1.example.com", ConfigDrive: in("drives/esx1"), KernelOpts: []string{"host=esx1"}, Host: option.Host{SerialConsole: true},
+			Hostname: "esx1.example.com", ConfigDrive: in("drives/esx1"), Content: option.Content{KernelOpts: []string{"host=esx1"}}, Host: option.Host{SerialConsole: true},
 		}},
 		{Name: "esx2", Line: 15, MACs: []string{"00:25:b5:00:00:02", "00:25:b5:00:00:03"}, Own: option.Customize{
-			Hostname: "other.example.com", ConfigDrive: in("drives/esx2"), Kickstart: in("own.cfg"), KernelOpts: []string{"host=esx2", "own=2"},
-			Host: option.Host{RootPasswordHash: "$6$x"}, ConfigDriveAs: "partition", ConfigDriveSize: 2 << 20,
+			Hostname: "other.example.com", ConfigDrive: in("drives/esx2"),
+			Content: option.Content{Kickstart: in("own.cfg"), KernelOpts: []string{"host=esx2", "own=2"}},
+			Host:    option.Host{RootPasswordHash: "$6$x"}, ConfigDriveAs: "partition", ConfigDriveSize: 2 << 20,
 		}},
 	}
 	for i := range h.List {

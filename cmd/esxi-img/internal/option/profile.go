@@ -8,10 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/esxi-img/esxi-img/pkg/strictyaml"
 )
 
 const (
@@ -27,23 +28,17 @@ const (
 // Profile says what goes into an image. Its fields are those of esxi-img.yaml;
 // flags come on top of the file.
 type Profile struct {
-	ISO            string   `yaml:"iso"`
-	Output         string   `yaml:"output"`
-	Layout         string   `yaml:"layout"`
-	Tag            string   `yaml:"tag"`
-	Format         string   `yaml:"format"`
-	Compress       bool     `yaml:"compress"`
-	Prefix         string   `yaml:"prefix"`
-	Kickstart      string   `yaml:"kickstart"`
-	Pre            []string `yaml:"pre"`
-	Post           []string `yaml:"post"`
-	Firstboot      []string `yaml:"firstboot"`
-	Modules        []string `yaml:"modules"`
-	KernelOpts     []string `yaml:"kernelopts"`
-	Metadata       string   `yaml:"metadata"`
-	Headroom       Size     `yaml:"headroom"`
-	SectorSize     int      `yaml:"sectorSize"`
-	VerifyPayloads bool     `yaml:"verifyPayloads"`
+	ISO            string `yaml:"iso"`
+	Output         string `yaml:"output"`
+	Layout         string `yaml:"layout"`
+	Tag            string `yaml:"tag"`
+	Format         string `yaml:"format"`
+	Compress       bool   `yaml:"compress"`
+	Prefix         string `yaml:"prefix"`
+	Headroom       Size   `yaml:"headroom"`
+	SectorSize     int    `yaml:"sectorSize"`
+	VerifyPayloads bool   `yaml:"verifyPayloads"`
+	Content        `yaml:",inline"`
 	Host           `yaml:",inline"`
 }
 
@@ -56,7 +51,7 @@ type ProfileFlags struct {
 }
 
 // defaults are what holds where neither the file nor a flag says otherwise.
-var defaults = Profile{Format: "raw", Metadata: "optional", Headroom: 16 << 20, SectorSize: 512, VerifyPayloads: true}
+var defaults = Profile{Format: "raw", Content: Content{Metadata: "optional"}, Headroom: 16 << 20, SectorSize: 512, VerifyPayloads: true}
 
 // AddFlags adds the group's flags.
 func (p *ProfileFlags) AddFlags(f *pflag.FlagSet) {
@@ -82,16 +77,12 @@ func (p *ProfileFlags) AddContentFlags(f *pflag.FlagSet) {
 	f.StringVar(&g.Metadata, "metadata", defaults.Metadata, "`MODE` required or optional: required stops the installation before a disk is touched on a host without metadata, optional goes on")
 	p.host.addFlags(f)
 	f.StringArrayVar(&g.Modules, "module", nil, "add a module `FILE.tgz` to the installer (repeatable)")
-	f.StringArrayVar(&g.KernelOpts, "kernelopt", nil, "add or replace a kernel `OPTION` of the installer, NAME or NAME=VALUE; -NAME removes it (repeatable)")
+	g.addKernelOptFlag(f)
 }
 
 // AddKickstartFlags adds the flags that make up the kickstart.
 func (p *ProfileFlags) AddKickstartFlags(f *pflag.FlagSet) {
-	g := &p.given
-	f.StringVar(&g.Kickstart, "kickstart", "", "use the commands of this kickstart `FILE` instead of the built-in ones")
-	f.StringArrayVar(&g.Pre, "pre", nil, "add a %pre script `FILE`, .sh or .py (repeatable)")
-	f.StringArrayVar(&g.Post, "post", nil, "add a %post script `FILE`, .sh or .py (repeatable)")
-	f.StringArrayVar(&g.Firstboot, "firstboot", nil, "add a %firstboot script `FILE`, .sh or .py (repeatable)")
+	p.given.addKickstartFlags(f, "the built-in ones")
 }
 
 // Resolve merges defaults, configuration file and flags, in this order. Lists
@@ -147,23 +138,10 @@ func (p *ProfileFlags) fromFile() (Profile, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&merged); err != nil && !errors.Is(err, io.EOF) {
-		return merged, fmt.Errorf("%s: %w", name, plainYAML(err))
+		return merged, fmt.Errorf("%s: %w", name, strictyaml.Plain(err))
 	}
 	merged.relativeTo(filepath.Dir(name))
 	return merged, nil
-}
-
-// plainYAML tells a decoder's complaints without the names of Go types.
-func plainYAML(err error) error {
-	var typeErr *yaml.TypeError
-	if !errors.As(err, &typeErr) {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	complaints := make([]string, len(typeErr.Errors))
-	for i, c := range typeErr.Errors {
-		complaints[i], _, _ = strings.Cut(c, " in type ")
-	}
-	return errors.New(strings.Join(complaints, "; "))
 }
 
 func readBounded(name string) ([]byte, error) {
@@ -183,20 +161,7 @@ func readBounded(name string) ([]byte, error) {
 
 // relativeTo makes the paths of a configuration file relative to its folder.
 func (p *Profile) relativeTo(dir string) {
-	join := func(path string) string {
-		if path == "" || filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, path)
-	}
-	for _, s := range []*string{&p.ISO, &p.Output, &p.Layout, &p.Kickstart, &p.RootPasswordFile} {
-		*s = join(*s)
-	}
-	for _, list := range [][]string{p.Pre, p.Post, p.Firstboot, p.Modules} {
-		for i := range list {
-			list[i] = join(list[i])
-		}
-	}
+	makeRelative(dir, []*string{&p.ISO, &p.Output, &p.Layout, &p.Kickstart, &p.RootPasswordFile}, p.pathLists())
 }
 
 // Defaults returns the profile that holds where nobody says otherwise.
