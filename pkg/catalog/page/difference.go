@@ -1,8 +1,6 @@
 package page
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/esxi-img/esxi-img/pkg/catalog"
@@ -45,7 +43,7 @@ type cell struct {
 func (d *Difference) view() differenceView {
 	v := differenceView{A: d.A.side(), B: d.B.side(), Same: !d.Different && !d.Veiled, Veiled: d.Veiled, BootUnknown: d.BootUnknown}
 	v.Summary = d.summary()
-	shown, hidden := d.files()
+	hidden, shown := d.SplitFiles()
 	for _, t := range []tableView{
 		properties(d.Properties), vibs(d.VIBs), files("Files", shown), files("Files of VIBs that change", hidden), boot(d.Boot),
 	} {
@@ -66,18 +64,6 @@ func (t tableView) bounded() tableView {
 	return t
 }
 
-// files splits those whose change follows from their VIB's.
-func (d *Difference) files() (shown, hidden []catalog.FileChange) {
-	for _, f := range d.Files {
-		if f.VIB != "" && slices.ContainsFunc(d.VIBs, func(v catalog.VIBChange) bool { return v.Name == f.VIB }) {
-			hidden = append(hidden, f)
-		} else {
-			shown = append(shown, f)
-		}
-	}
-	return shown, hidden
-}
-
 func (d *Difference) summary() []string {
 	var out []string
 	add := func(name, text string) {
@@ -85,29 +71,13 @@ func (d *Difference) summary() []string {
 			out = append(out, name+": "+text)
 		}
 	}
-	add("VIBs", counted(d.VIBs, func(c catalog.VIBChange) catalog.Change { return c.Change }))
-	add("Files", counted(d.Files, func(c catalog.FileChange) catalog.Change { return c.Change }))
-	add("boot.cfg", counted(d.Boot, func(c catalog.BootChange) catalog.Change { return c.Change }))
+	add("VIBs", catalog.Counted(d.VIBs, func(c catalog.VIBChange) catalog.Change { return c.Change }))
+	add("Files", catalog.Counted(d.Files, func(c catalog.FileChange) catalog.Change { return c.Change }))
+	add("boot.cfg", catalog.Counted(d.Boot, func(c catalog.BootChange) catalog.Change { return c.Change }))
 	if d.Kickstart != "" {
 		add("Kickstart", string(catalog.Changed))
 	}
 	return out
-}
-
-func counted[T any](list []T, kind func(T) catalog.Change) string {
-	var parts []string
-	for _, k := range []catalog.Change{catalog.Added, catalog.Removed, catalog.Upgraded, catalog.Downgraded, catalog.Changed} {
-		n := 0
-		for _, x := range list {
-			if kind(x) == k {
-				n++
-			}
-		}
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, k))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 func plain(text string) cell                { return cell{Text: orDash(text)} }
@@ -123,44 +93,17 @@ func properties(list []catalog.PropertyChange) tableView {
 
 func vibs(list []catalog.VIBChange) tableView {
 	t := tableView{Caption: "VIBs", Heads: []string{"VIB", "Change", "Version in A", "Version in B", "Vendor", "Acceptance"}}
-	for _, c := range list {
-		var a, b catalog.VIB
-		if c.A != nil {
-			a = *c.A
-		}
-		if c.B != nil {
-			b = *c.B
-		}
-		t.Rows = append(t.Rows, []cell{
-			plain(c.Name), changeCell(c.Change), plain(a.Version), plain(b.Version),
-			turned(&c, a.Vendor, b.Vendor), turned(&c, a.Acceptance, b.Acceptance),
-		})
+	for _, l := range catalog.VIBLines(list, orDash("")) {
+		t.Rows = append(t.Rows, []cell{plain(l.Name), changeCell(l.Change), plain(l.A), plain(l.B), plain(l.Vendor), plain(l.Acceptance)})
 	}
 	return t
 }
 
-// turned shows what a VIB has, and what it had if that was something else.
-func turned(c *catalog.VIBChange, a, b string) cell {
-	switch {
-	case c.B == nil:
-		return plain(a)
-	case c.A == nil || a == b:
-		return plain(b)
-	default:
-		return cell{Text: orDash(b) + " (was " + orDash(a) + ")"}
-	}
-}
-
 func files(caption string, list []catalog.FileChange) tableView {
 	t := tableView{Caption: caption, Heads: []string{"File", "Change", "Size in A", "Size in B", "Role", "VIB"}, Folded: caption != "Files"}
-	for _, c := range list {
-		a, b := fmt.Sprint(c.SizeA), fmt.Sprint(c.SizeB)
-		switch c.Change {
-		case catalog.Added:
-			a = ""
-		case catalog.Removed:
-			b = ""
-		}
+	for i := range list {
+		c := &list[i]
+		a, b := c.Sizes(orDash(""))
 		t.Rows = append(t.Rows, []cell{plain(c.Path), changeCell(c.Change), plain(a), plain(b), plain(string(c.Role)), plain(c.VIB)})
 	}
 	return t

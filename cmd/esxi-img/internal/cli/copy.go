@@ -216,15 +216,7 @@ func (a *app) showCopy(src, dst registry.Reference, c *artifact.Copied) error {
 	if a.output.JSON {
 		return display.JSON(a.Stdout, copyResult{src.String(), dst.Locator(), c})
 	}
-	var tags []string
-	status := a.status()
-	for _, t := range c.Tags {
-		if t.Set {
-			tags = append(tags, t.Tag)
-		} else {
-			status.Note("the tag %s stays with %s, which was there first", t.Tag, t.Digest)
-		}
-	}
+	tags := a.tagsSet(c.Tags)
 	var f display.Fields
 	if c.DryRun {
 		f.Add("would copy", dst.WithDigest(c.Digest).String())
@@ -232,7 +224,7 @@ func (a *app) showCopy(src, dst registry.Reference, c *artifact.Copied) error {
 		f.Add("copied", dst.WithDigest(c.Digest).String())
 	}
 	f.Add("verified", vouchedText(c.Verification))
-	f.Add("tags", strings.Join(tags, ", "))
+	f.Add("tags", tags)
 	if r := c.Replaced; r != nil {
 		f.Add("moved from", strings.TrimSpace(r.Version+" "+r.Digest.String()))
 	}
@@ -244,6 +236,21 @@ func (a *app) showCopy(src, dst registry.Reference, c *artifact.Copied) error {
 	}
 	f.Addf("sent", "%s; mounted %s, already there %s", quantity.Bytes(c.Sent), quantity.Bytes(c.Mounted), quantity.Bytes(c.Present))
 	return f.Write(a.Stdout)
+}
+
+// tagsSet lists the tags that were set, and tells of those that others set
+// first.
+func (a *app) tagsSet(tags []artifact.PushedTag) string {
+	status := a.status()
+	var set []string
+	for _, t := range tags {
+		if t.Set {
+			set = append(set, t.Tag)
+		} else {
+			status.Note("the tag %s stays with %s, which was there first", t.Tag, t.Digest)
+		}
+	}
+	return strings.Join(set, ", ")
 }
 
 // referrersText lists what refers to something by type, a line each.

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -234,9 +233,4 @@ type fetchResult struct {
 	// without signatures.
 	Manifests int64 `json:"manifests"`
 	*artifact.Estimate
-}
-
-// hiddenBy says whether a file's change follows from its VIB's.
-func hiddenBy(vibs []catalog.VIBChange, f *catalog.FileChange) bool {
-	return f.VIB != "" && slices.ContainsFunc(vibs, func(v catalog.VIBChange) bool { return v.Name == f.VIB })
 }

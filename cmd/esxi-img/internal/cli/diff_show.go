@@ -12,16 +12,11 @@ import (
 
 // showDiff prints a difference for people.
 func (a *app) showDiff(r *diffResult, allFiles bool) error {
-	var listed []catalog.FileChange
-	hidden := 0
-	for i := range r.Files {
-		if !allFiles && hiddenBy(r.VIBs, &r.Files[i]) {
-			hidden++
-			continue
-		}
-		listed = append(listed, r.Files[i])
+	ofVIBs, listed := r.SplitFiles()
+	if allFiles {
+		ofVIBs, listed = nil, r.Files
 	}
-	f := r.summary(hidden)
+	f := r.summary(len(ofVIBs))
 	if err := f.Write(a.Stdout); err != nil {
 		return err
 	}
@@ -48,8 +43,8 @@ func (r *diffResult) summary(hidden int) display.Fields {
 	if !r.Different {
 		f.Add("differs", "nothing")
 	}
-	f.Add("VIBs", counted(r.VIBs, func(c catalog.VIBChange) catalog.Change { return c.Change }))
-	files := counted(r.Files, func(c catalog.FileChange) catalog.Change { return c.Change })
+	f.Add("VIBs", catalog.Counted(r.VIBs, func(c catalog.VIBChange) catalog.Change { return c.Change }))
+	files := catalog.Counted(r.Files, func(c catalog.FileChange) catalog.Change { return c.Change })
 	if hidden > 0 {
 		files += fmt.Sprintf("; %d of VIBs that change, see --files", hidden)
 	}
@@ -74,23 +69,6 @@ func (s *sideResult) text() string {
 	return text + ": " + s.Kind + ", " + s.Release.String()
 }
 
-// counted says how many changes there are of each kind.
-func counted[T any](list []T, kind func(T) catalog.Change) string {
-	var parts []string
-	for _, k := range []catalog.Change{catalog.Added, catalog.Removed, catalog.Upgraded, catalog.Downgraded, catalog.Changed} {
-		n := 0
-		for _, x := range list {
-			if kind(x) == k {
-				n++
-			}
-		}
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, k))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 func propertyTable(list []catalog.PropertyChange) display.Table {
 	t := display.Table{Header: []string{"PROPERTY", "A", "B"}}
 	for _, p := range list {
@@ -101,31 +79,10 @@ func propertyTable(list []catalog.PropertyChange) display.Table {
 
 func vibTable(list []catalog.VIBChange) display.Table {
 	t := display.Table{Header: []string{"VIB", "CHANGE", "A", "B", "VENDOR", "ACCEPTANCE"}}
-	for _, c := range list {
-		var a, b catalog.VIB
-		if c.A != nil {
-			a = *c.A
-		}
-		if c.B != nil {
-			b = *c.B
-		}
-		t.Rows = append(t.Rows, []string{
-			c.Name, string(c.Change), orDash(a.Version), orDash(b.Version), turned(&c, a.Vendor, b.Vendor), turned(&c, a.Acceptance, b.Acceptance),
-		})
+	for _, l := range catalog.VIBLines(list, orDash("")) {
+		t.Rows = append(t.Rows, []string{l.Name, string(l.Change), l.A, l.B, l.Vendor, l.Acceptance})
 	}
 	return t
-}
-
-// turned shows what a VIB has, and what it had if that was something else.
-func turned(c *catalog.VIBChange, a, b string) string {
-	switch {
-	case c.B == nil:
-		return orDash(a)
-	case c.A == nil || a == b:
-		return orDash(b)
-	default:
-		return orDash(b) + " (was " + orDash(a) + ")"
-	}
 }
 
 func orDash(s string) string {
@@ -137,14 +94,9 @@ func orDash(s string) string {
 
 func fileTable(list []catalog.FileChange) display.Table {
 	t := display.Table{Header: []string{"FILE", "CHANGE", "SIZE A", "SIZE B", "ROLE", "VIB"}}
-	for _, c := range list {
-		a, b := fmt.Sprint(c.SizeA), fmt.Sprint(c.SizeB)
-		switch c.Change {
-		case catalog.Added:
-			a = "-"
-		case catalog.Removed:
-			b = "-"
-		}
+	for i := range list {
+		c := &list[i]
+		a, b := c.Sizes(orDash(""))
 		t.Rows = append(t.Rows, []string{c.Path, string(c.Change), a, b, string(c.Role), c.VIB})
 	}
 	return t

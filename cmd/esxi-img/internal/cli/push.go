@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -321,21 +320,13 @@ func (a *app) showPush(ref registry.Reference, p *artifact.Pushed, signed *pushS
 	if a.output.JSON {
 		return display.JSON(a.Stdout, result)
 	}
-	var tags []string
-	status := a.status()
-	for _, t := range p.Tags {
-		if t.Set {
-			tags = append(tags, t.Tag)
-		} else {
-			status.Note("the tag %s stays with %s, which was there first", t.Tag, t.Digest)
-		}
-	}
+	tags := a.tagsSet(p.Tags)
 	var f display.Fields
 	f.Add("pushed", ref.WithDigest(p.Index).String())
 	if p.QCOW2 != "" {
 		f.Add("qcow2", p.QCOW2.String())
 	}
-	f.Add("tags", strings.Join(tags, ", "))
+	f.Add("tags", tags)
 	f.Addf("sent", "%s; mounted %s, already there %s", quantity.Bytes(p.Sent), quantity.Bytes(p.Mounted), quantity.Bytes(p.Present))
 	if len(result.Signatures) > 0 {
 		addSignatures(&f, result.Signatures)
