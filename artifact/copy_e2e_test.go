@@ -16,6 +16,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/artifact/interop"
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
@@ -28,18 +29,18 @@ func TestCopyBetweenForeignRegistries(t *testing.T) {
 	for _, kind := range registrytest.Kinds {
 		hosts[kind] = registrytest.Start(t, kind, registrytest.Options{}).Host
 	}
-	ours := host(t, nil)
+	ours := registrytest.Serve(t, nil)
 	at := from
 	for i, next := range []string{
 		hosts[registrytest.Distribution] + "/one", hosts[registrytest.Debian] + "/two", hosts[registrytest.Debian] + "/mounted/two",
 		ours + "/three", "oci-archive:" + filepath.Join(t.TempDir(), "a.tar"), "oci:" + filepath.Join(t.TempDir(), "four"),
 	} {
-		to := place(t, next, registry.Create)
+		to := registrytest.Create(t, next, registry.Options{Retries: -1})
 		c := copyTo(t, at, p.Index, to, "8.0")
 		if i == 2 && c.Mounted < p.Disk.Size {
 			t.Errorf("%s: mounted %d bytes, sent %d", next, c.Mounted, c.Sent)
 		}
-		at = place(t, next, registry.Open)
+		at = registrytest.Open(t, next, registry.Options{Retries: -1})
 		sameCopy(t, from, at, p.Index, refers)
 		if !bytes.Equal(pulled(t, at), blobOf(t, from, p.Disk)) {
 			t.Errorf("%s: pulls another disk", next)
@@ -57,12 +58,12 @@ func TestCopyBetweenForeignRegistries(t *testing.T) {
 func TestCopiesOfOtherTools(t *testing.T) {
 	from, p, refers := signed(t)
 	disk := blobOf(t, from, p.Disk)
-	oras, crane := tool(t, orasModule), tool(t, craneModule)
+	oras, crane := foreigntest.ORAS.Find(t), foreigntest.Crane.Find(t)
 	for _, kind := range registrytest.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			server := registrytest.Start(t, kind, registrytest.Options{})
 			ref := server.Host + "/org/esxi:8.0"
-			repository := place(t, ref, registry.Create)
+			repository := registrytest.Create(t, ref, registry.Options{Retries: -1})
 			copyTo(t, from, p.Index, repository, "8.0")
 
 			run(t, ".", crane, "validate", "--insecure", "--remote", ref)
@@ -82,7 +83,7 @@ func TestCopiesOfOtherTools(t *testing.T) {
 			for name, text := range map[string]string{
 				"oras to a registry": server.Host + "/oras/esxi:8.0", "oras to a layout": "oci:" + dir + "/oras:8.0", "skopeo to a layout": "oci:" + dir + "/skopeo:8.0",
 			} {
-				r := place(t, text, registry.Open)
+				r := registrytest.Open(t, text, registry.Options{Retries: -1})
 				img := pushedImage(t, r, "8.0")
 				fit(t, r, "8.0", false)
 				counts, err := img.CountReferrers(t.Context(), r)
@@ -150,8 +151,8 @@ func fit(t *testing.T, r *registry.Repository, tag string, signed bool) {
 func TestDoctorAndORASAgree(t *testing.T) {
 	from, p := pack(t, fixed(t))
 	server := registrytest.Start(t, registrytest.Distribution, registrytest.Options{})
-	oras := tool(t, orasModule)
-	to := place(t, server.Host+"/bad", registry.Create)
+	oras := foreigntest.ORAS.Find(t)
+	to := registrytest.Create(t, server.Host+"/bad", registry.Options{Retries: -1})
 	copyTo(t, from, p.Index, to, "good")
 	img := pushedImage(t, to, "good")
 	// Another manifest that names the disk's file, and is something else.

@@ -2,12 +2,10 @@ package artifact_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path"
 	"path/filepath"
@@ -23,7 +21,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/registry"
-	"github.com/esxi-img/esxi-img/pkg/registry/server"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 // Types of what refers to images in these tests.
@@ -111,46 +109,6 @@ func signed(tb testing.TB) (*registry.Repository, *artifact.Packed, map[digest.D
 	return from, p, out
 }
 
-// place opens or makes a repository.
-func place(tb testing.TB, text string, open func(context.Context, registry.Reference, registry.Options) (*registry.Repository, error)) *registry.Repository {
-	tb.Helper()
-	ref, err := registry.Parse(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r, err := open(tb.Context(), ref, registry.Options{Retries: -1})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return r
-}
-
-// host runs a registry whose requests go through see, and returns its name.
-func host(t *testing.T, see func(http.Handler) http.Handler) string {
-	t.Helper()
-	s, err := server.New(t.TempDir(), server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var handler http.Handler = s
-	if see != nil {
-		handler = see(s)
-	}
-	web := httptest.NewServer(handler)
-	t.Cleanup(func() {
-		web.Close()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return strings.TrimPrefix(web.URL, "http://")
-}
-
 func copyTo(t *testing.T, from *registry.Repository, d ocispec.Descriptor, to *registry.Repository, tag string) *artifact.Copied {
 	t.Helper()
 	c, err := artifact.Copy(t.Context(), from, d, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: tag})
@@ -207,11 +165,11 @@ func sameCopy(t *testing.T, from, to *registry.Repository, index ocispec.Descrip
 func TestCopyTakesEverythingAlong(t *testing.T) {
 	from, p, refers := signed(t)
 	archive := "oci-archive:" + filepath.Join(t.TempDir(), "a.tar")
-	registries := host(t, nil)
+	registries := registrytest.Serve(t, nil)
 	want := []artifact.ReferrerCount{{ArtifactType: sbomType, Count: 1}, {ArtifactType: "application/timestamp", Count: 1}, {ArtifactType: signatureType, Count: 3}}
 	at := from
 	for i, next := range []string{archive, registries + "/a/b", registries + "/c", "oci:" + filepath.Join(t.TempDir(), "back")} {
-		to := place(t, next, registry.Create)
+		to := registrytest.Create(t, next, registry.Options{Retries: -1})
 		c := copyTo(t, at, p.Index, to, "8.0")
 		if c.Digest != p.Index.Digest || c.Manifests != 3 || !slices.Equal(c.Referrers, want) || len(c.Missing) > 0 {
 			t.Errorf("%s: copied %+v", next, c)
@@ -223,7 +181,7 @@ func TestCopyTakesEverythingAlong(t *testing.T) {
 		if i == 2 && (c.Mounted < p.Disk.Size || c.Sent > 64<<10) || i != 2 && c.Sent < p.Disk.Size {
 			t.Errorf("%s: %d bytes sent, %d mounted", next, c.Sent, c.Mounted)
 		}
-		at = place(t, next, registry.Open)
+		at = registrytest.Open(t, next, registry.Options{Retries: -1})
 		sameCopy(t, from, at, p.Index, refers)
 	}
 	// Again: nothing is sent; with another signature, only that.
@@ -243,7 +201,7 @@ func TestCopyMakesTheSameArchive(t *testing.T) {
 	var files [][]byte
 	for range 2 {
 		file := filepath.Join(t.TempDir(), "a.tar")
-		copyTo(t, from, p.Index, place(t, "oci-archive:"+file, registry.Create), "8.0")
+		copyTo(t, from, p.Index, registrytest.Create(t, "oci-archive:"+file, registry.Options{Retries: -1}), "8.0")
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -262,7 +220,7 @@ func TestCopySetsTheTagLast(t *testing.T) {
 		mu   sync.Mutex
 		puts []string
 	)
-	to := place(t, host(t, func(h http.Handler) http.Handler {
+	to := registrytest.Create(t, registrytest.Serve(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") {
 				mu.Lock()
@@ -271,7 +229,7 @@ func TestCopySetsTheTagLast(t *testing.T) {
 			}
 			h.ServeHTTP(w, r)
 		})
-	})+"/x", registry.Create)
+	})+"/x", registry.Options{Retries: -1})
 	copyTo(t, from, p.Index, to, "8.0")
 	index := slices.Index(puts, p.Index.Digest.String())
 	if n := len(puts); n != 10 || index != 2 || puts[n-2] != "8.0" || puts[n-1] != "8.0.2-22380479" {
@@ -361,7 +319,7 @@ func TestCopyOfOthers(t *testing.T) {
 	i := put(t, from, ocispec.MediaTypeImageIndex, indexJSON(t, d))
 	outer := indexJSON(t, i, d)
 	top := put(t, from, ocispec.MediaTypeImageIndex, outer)
-	to := place(t, host(t, nil)+"/other", registry.Create)
+	to := registrytest.Create(t, registrytest.Serve(t, nil)+"/other", registry.Options{Retries: -1})
 	if c := copyTo(t, from, top, to, "x"); c.Manifests != 3 || len(c.Tags) != 1 {
 		t.Errorf("%+v", c)
 	}
@@ -375,14 +333,14 @@ func TestCopyPublishesNoSecrets(t *testing.T) {
 	profile.Kickstart = append(bytes.Clone(kickstartText), "rootpw VMware1!\n"...)
 	from, p := pack(t, profile)
 	var sent atomic.Int64
-	to := place(t, host(t, func(h http.Handler) http.Handler {
+	to := registrytest.Create(t, registrytest.Serve(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut || r.Method == http.MethodPost {
 				sent.Add(1)
 			}
 			h.ServeHTTP(w, r)
 		})
-	})+"/x", registry.Create)
+	})+"/x", registry.Options{Retries: -1})
 	var secrets *artifact.SecretsError
 	if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "8.0"}); !errors.As(err, &secrets) || sent.Load() > 0 {
 		t.Errorf("Copy() = %v; %d uploads", err, sent.Load())
@@ -457,8 +415,8 @@ func TestCopyOfDamagedContent(t *testing.T) {
 		t.Fatal("no disk")
 	}
 	flip(t, file)
-	for _, text := range []string{host(t, nil) + "/x", "oci:" + filepath.Join(t.TempDir(), "to"), "oci-archive:" + filepath.Join(t.TempDir(), "to.tar")} {
-		to := place(t, text, registry.Create)
+	for _, text := range []string{registrytest.Serve(t, nil) + "/x", "oci:" + filepath.Join(t.TempDir(), "to"), "oci-archive:" + filepath.Join(t.TempDir(), "to.tar")} {
+		to := registrytest.Create(t, text, registry.Options{Retries: -1})
 		if _, err := artifact.Copy(t.Context(), from, p.Index, to, artifact.CopyOptions{Verifier: artifact.InsecureSkip{}, Tag: "8.0"}); !errors.Is(err, registry.ErrMismatch) {
 			t.Errorf("%s: Copy() = %v", text, err)
 		}
@@ -471,10 +429,10 @@ func TestCopyOfDamagedContent(t *testing.T) {
 // An upload from one registry to another that breaks begins again.
 func TestCopyUploadsAgain(t *testing.T) {
 	local, p := pack(t, fixed(t))
-	from := place(t, host(t, nil)+"/from", registry.Create)
+	from := registrytest.Create(t, registrytest.Serve(t, nil)+"/from", registry.Options{Retries: -1})
 	copyTo(t, local, p.Index, from, "8.0")
 	var broken atomic.Int64
-	address := host(t, func(h http.Handler) http.Handler {
+	address := registrytest.Serve(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut && r.ContentLength == p.Disk.Size && broken.Add(1) <= 2 {
 				http.Error(w, "busy", http.StatusServiceUnavailable)
@@ -483,15 +441,7 @@ func TestCopyUploadsAgain(t *testing.T) {
 			h.ServeHTTP(w, r)
 		})
 	})
-	ref, err := registry.Parse(address + "/to")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := registry.Create(t.Context(), ref, registry.Options{RetryWait: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = to.Close() }()
+	to := registrytest.Create(t, address+"/to", registry.Options{RetryWait: 1})
 	copyTo(t, from, p.Index, to, "8.0")
 	if n := broken.Load(); n != 3 {
 		t.Errorf("the disk was sent %d times", n)

@@ -4,57 +4,18 @@ package artifact_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
-
-// Tools of others, as modules.
-const (
-	orasModule  = "oras.land/oras/cmd/oras@v1.3.6"
-	craneModule = "github.com/google/go-containerregistry/cmd/crane@v0.22.1"
-)
-
-var installed sync.Map // module → func() (string, error)
-
-// tool builds a program into a folder that later runs find again.
-func tool(t *testing.T, module string) string {
-	t.Helper()
-	once, _ := installed.LoadOrStore(module, sync.OnceValues(func() (string, error) { return install(context.WithoutCancel(t.Context()), module) }))
-	path, err := once.(func() (string, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func install(ctx context.Context, module string) (string, error) {
-	name, version, _ := strings.Cut(filepath.Base(module), "@")
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("esxi-img-e2e-%d", os.Getuid()), name+"-"+version)
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "go", "install", module)
-	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go install %s: %w\n%s", module, err, out)
-	}
-	return path, nil
-}
 
 // run runs a program in a folder and returns what it says.
 func run(t *testing.T, dir, program string, args ...string) string {
@@ -71,24 +32,6 @@ func run(t *testing.T, dir, program string, args ...string) string {
 	return string(out)
 }
 
-func remote(t *testing.T, text string) *registry.Repository {
-	t.Helper()
-	ref, err := registry.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.Create(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
-}
-
 // What we push is taken by other registries and other tools.
 func TestOtherToolsTakeWhatWePush(t *testing.T) {
 	local, p := pack(t, fixed(t))
@@ -96,7 +39,7 @@ func TestOtherToolsTakeWhatWePush(t *testing.T) {
 	for _, kind := range registrytest.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			server := registrytest.Start(t, kind, registrytest.Options{})
-			to := remote(t, server.Host+"/org/esxi")
+			to := registrytest.Create(t, server.Host+"/org/esxi", registry.Options{})
 			for range 2 {
 				if _, err := artifact.Push(t.Context(), local, p.Index, to, artifact.PushOptions{Tag: "8.0"}); err != nil {
 					t.Fatal(err)
@@ -104,7 +47,7 @@ func TestOtherToolsTakeWhatWePush(t *testing.T) {
 			}
 			ref := server.Host + "/org/esxi:8.0"
 			t.Run("oras pull", func(t *testing.T) { orasPull(t, ref, disk) })
-			t.Run("crane validate", func(t *testing.T) { run(t, ".", tool(t, craneModule), "validate", "--insecure", "--remote", ref) })
+			t.Run("crane validate", func(t *testing.T) { run(t, ".", foreigntest.Crane.Find(t), "validate", "--insecure", "--remote", ref) })
 			t.Run("copies", func(t *testing.T) { copies(t, local, p, server.Host) })
 			t.Run("variant", func(t *testing.T) { variantInRegistry(t, to, p, server.Host) })
 		})
@@ -112,7 +55,7 @@ func TestOtherToolsTakeWhatWePush(t *testing.T) {
 }
 
 func orasPull(t *testing.T, ref string, disk []byte) {
-	oras := tool(t, orasModule)
+	oras := foreigntest.ORAS.Find(t)
 	for _, args := range [][]string{{}, {"--platform", "linux/amd64"}} {
 		dir := t.TempDir()
 		run(t, dir, oras, append([]string{"pull", "--plain-http", ref}, args...)...)
@@ -135,11 +78,11 @@ func copies(t *testing.T, local *registry.Repository, p *artifact.Packed, host s
 	ref := host + "/org/esxi:8.0"
 	dir := t.TempDir()
 	for name, args := range map[string][]string{
-		"oras-to-layout":     {tool(t, orasModule), "cp", "--from-plain-http", "--to-oci-layout", ref, dir + "/oras:8.0"},
-		"oras-to-registry":   {tool(t, orasModule), "cp", "--to-plain-http", "--from-oci-layout", layout + ":latest", host + "/oras/esxi:8.0"},
+		"oras-to-layout":     {foreigntest.ORAS.Find(t), "cp", "--from-plain-http", "--to-oci-layout", ref, dir + "/oras:8.0"},
+		"oras-to-registry":   {foreigntest.ORAS.Find(t), "cp", "--to-plain-http", "--from-oci-layout", layout + ":latest", host + "/oras/esxi:8.0"},
 		"skopeo-to-layout":   {"skopeo", "copy", "--all", "--src-tls-verify=false", "docker://" + ref, "oci:" + dir + "/skopeo:8.0"},
 		"skopeo-to-registry": {"skopeo", "copy", "--all", "--dest-tls-verify=false", "oci:" + layout + ":latest", "docker://" + host + "/skopeo/esxi:8.0"},
-		"crane-to-registry":  {tool(t, craneModule), "copy", "--insecure", ref, host + "/crane/esxi:8.0"},
+		"crane-to-registry":  {foreigntest.Crane.Find(t), "copy", "--insecure", ref, host + "/crane/esxi:8.0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, ".", args[0], args[1:]...)
@@ -148,7 +91,7 @@ func copies(t *testing.T, local *registry.Repository, p *artifact.Packed, host s
 			if kind == "layout" {
 				where = "oci:" + dir + "/" + tool
 			}
-			img := pushedImage(t, remote(t, where), "8.0")
+			img := pushedImage(t, registrytest.Create(t, where, registry.Options{}), "8.0")
 			// Skopeo may write the index anew, but never a manifest.
 			if img.Manifest.Digest != p.Manifest.Digest || tool != "skopeo" && img.Index.Digest != p.Index.Digest {
 				t.Errorf("the copy is %s, %s; want %s, %s", img.Index.Digest, img.Manifest.Digest, p.Index.Digest, p.Manifest.Digest)
@@ -164,7 +107,7 @@ func variantInRegistry(t *testing.T, base *registry.Repository, p *artifact.Pack
 		"/org/esxi":  func(v *artifact.Pushed) bool { return v.Present >= p.Disk.Size },
 		"/lab/esxi2": func(v *artifact.Pushed) bool { return v.Mounted >= p.Disk.Size },
 	} {
-		to := remote(t, host+where)
+		to := registrytest.Create(t, host+where, registry.Options{})
 		v, err := artifact.PushVariant(t.Context(), base, p.Index, []byte("reboot\n"), to, unverified("lab"))
 		if err != nil {
 			t.Fatal(err)

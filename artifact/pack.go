@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -316,9 +315,4 @@ func (s *Source) module() ([]byte, error) {
 		return b, f.ReadContent(b, 0)
 	}
 	return nil, errors.New("artifact: an image without an installer module cannot be packed")
-}
-
-// String names what was packed.
-func (p *Packed) String() string {
-	return fmt.Sprintf("%s (%s)", title(&p.Config.ESXi), p.Index.Digest)
 }

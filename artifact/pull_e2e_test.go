@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
@@ -28,19 +29,7 @@ func TestPullFromOtherRegistries(t *testing.T) {
 				if opts.Htpasswd {
 					access.Username, access.Password = registrytest.Username, registrytest.Password
 				}
-				ref, err := registry.Parse(server.Host + "/org/esxi:latest")
-				if err != nil {
-					t.Fatal(err)
-				}
-				to, err := registry.Create(t.Context(), ref, access)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() {
-					if err := to.Close(); err != nil {
-						t.Error(err)
-					}
-				})
+				to := registrytest.Create(t, server.Host+"/org/esxi:latest", access)
 				if _, err := artifact.Push(t.Context(), local, p.Index, to, artifact.PushOptions{Tag: artifact.LatestTag}); err != nil {
 					t.Fatal(err)
 				}
@@ -63,17 +52,17 @@ func TestPullWhatOrasCopied(t *testing.T) {
 	local, p := pack(t, imager.Profile{})
 	want := diskOf(t, local)
 	server := registrytest.Start(t, registrytest.Distribution, registrytest.Options{})
-	to := remote(t, server.Host+"/org/esxi")
+	to := registrytest.Create(t, server.Host+"/org/esxi", registry.Options{})
 	if _, err := artifact.Push(t.Context(), local, p.Index, to, artifact.PushOptions{Tag: "8.0"}); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	oras := tool(t, orasModule)
+	oras := foreigntest.ORAS.Find(t)
 	run(t, dir, oras, "cp", "-r", "--from-plain-http", "--to-oci-layout", server.Host+"/org/esxi:8.0", "copy.oci:latest")
 	run(t, dir, oras, "cp", "-r", "--to-plain-http", "--from-oci-layout", "copy.oci:latest", server.Host+"/else/where:latest")
 	for name, text := range map[string]string{"layout.img": "oci:" + filepath.Join(dir, "copy.oci"), "registry.img": server.Host + "/else/where"} {
 		path := filepath.Join(dir, name)
-		pullTo(t, remote(t, text), path, skip)
+		pullTo(t, registrytest.Create(t, text, registry.Options{}), path, skip)
 		holds(t, path, want)
 	}
 }
@@ -97,7 +86,7 @@ func TestPullSharesBlocks(t *testing.T) {
 	})
 	local, _ := packLarge(t, imager.Profile{})
 	run(t, dir, "cp", "-r", local.Reference().Path, filepath.Join(mnt, "layout"))
-	layout := remote(t, "oci:"+filepath.Join(mnt, "layout"))
+	layout := registrytest.Create(t, "oci:"+filepath.Join(mnt, "layout"), registry.Options{})
 	want := diskOf(t, layout)
 	path := filepath.Join(mnt, "esxi.img")
 	if got := pullTo(t, layout, path, skip); got.Fetched != 0 || got.Written != 0 {

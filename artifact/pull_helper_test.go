@@ -79,19 +79,7 @@ func serve(tb testing.TB, layout *registry.Repository) *served {
 	tb.Helper()
 	s := &served{Liar: registrytest.NewLiar(readOnly{layout})}
 	tb.Cleanup(s.Close)
-	ref, err := registry.Parse(s.Host + "/esxi")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s.repo, err = registry.Open(tb.Context(), ref, registry.Options{RetryWait: time.Millisecond})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := s.repo.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
+	s.repo = registrytest.Open(tb, s.Host+"/esxi", registry.Options{RetryWait: time.Millisecond})
 	return s
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
+	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
@@ -22,7 +24,7 @@ func TestOtherToolsTakeTheQCOW2(t *testing.T) {
 			var pushed *artifact.Pushed
 			for range 2 {
 				var err error
-				pushed, err = artifact.Push(t.Context(), local, p.Index, remote(t, server.Host+"/org/esxi"), artifact.PushOptions{Tag: "8.0", QCOW2: true})
+				pushed, err = artifact.Push(t.Context(), local, p.Index, registrytest.Create(t, server.Host+"/org/esxi", registry.Options{}), artifact.PushOptions{Tag: "8.0", QCOW2: true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -32,12 +34,12 @@ func TestOtherToolsTakeTheQCOW2(t *testing.T) {
 			}
 			ref := server.Host + "/org/esxi:8.0"
 			orasPull(t, ref, disk)
-			run(t, ".", tool(t, craneModule), "validate", "--insecure", "--remote", ref)
+			run(t, ".", foreigntest.Crane.Find(t), "validate", "--insecure", "--remote", ref)
 			run(t, ".", "skopeo", "copy", "--all", "--src-tls-verify=false", "docker://"+ref, "oci:"+t.TempDir()+"/skopeo:8.0")
 
 			// As Ironic does, by the digest of the manifest in the index.
 			dir := t.TempDir()
-			run(t, dir, tool(t, orasModule), "pull", "--plain-http", server.Host+"/org/esxi@"+pushed.QCOW2.String())
+			run(t, dir, foreigntest.ORAS.Find(t), "pull", "--plain-http", server.Host+"/org/esxi@"+pushed.QCOW2.String())
 			run(t, dir, "qemu-img", "check", "-f", "qcow2", "esxi-8.0.2-22380479.qcow2")
 			run(t, dir, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", "esxi-8.0.2-22380479.qcow2", "back.img")
 			if got, err := os.ReadFile(filepath.Join(dir, "back.img")); err != nil || !bytes.Equal(got, disk) {

@@ -19,7 +19,6 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
-	"github.com/esxi-img/esxi-img/pkg/registry/server"
 )
 
 // qcow2Of returns the disk manifest over a QCOW2 file in a pushed image's index,
@@ -199,30 +198,8 @@ func TestQCOW2Refuses(t *testing.T) {
 // A file that is nowhere can be sent again from its start.
 func TestTheQCOW2IsSentAgain(t *testing.T) {
 	from, p := pack(t, fixed(t))
-	s, err := server.New(t.TempDir(), server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := registrytest.NewLiar(s)
-	t.Cleanup(func() {
-		l.Close()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	ref, err := registry.Parse(l.Host + "/esxi")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := registry.Create(t.Context(), ref, registry.Options{RetryWait: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := to.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	l := registrytest.ServeLiar(t)
+	to := registrytest.Create(t, l.Host+"/esxi", registry.Options{RetryWait: time.Millisecond})
 	if _, err := artifact.Push(t.Context(), from, p.Index, to, artifact.PushOptions{Tag: "raw"}); err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,6 @@ const (
 type place interface {
 	io.ReaderAt
 	io.WriterAt
-	// zero makes a run read as zeros.
-	zero(off, n int64) error
-	// sync waits until all that was written is on the medium.
-	sync() error
 }
 
 // CheckError says that a target does not hold what was written to it.

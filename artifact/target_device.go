@@ -183,7 +183,3 @@ func (t *toDevice) write(ctx context.Context, p *puller, missing []*chunk, dirty
 	}
 	return nil
 }
-
-// zero and sync implement place.
-func (t *toDevice) zero(off, n int64) error { return t.Zero(off, n) }
-func (t *toDevice) sync() error             { return t.Sync() }

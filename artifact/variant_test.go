@@ -18,6 +18,7 @@ import (
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 	"github.com/esxi-img/esxi-img/pkg/tardisk"
 )
 
@@ -249,20 +250,7 @@ func (w *wire) remote(t *testing.T) *registry.Repository {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref, err := registry.Parse(u.Host + "/esxi:8.0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.Open(t.Context(), ref, registry.Options{Retries: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return registrytest.Open(t, u.Host+"/esxi:8.0", registry.Options{Retries: -1})
 }
 
 func TestAVariantOfABaseInARegistry(t *testing.T) {

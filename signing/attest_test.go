@@ -31,7 +31,7 @@ func attested(t *testing.T, key *signing.PrivateKey, signed bool, kinds map[stri
 		}
 		all = append(all, st...)
 	}
-	signer, err := signing.NewKeySigner(key)
+	signer, err := signing.NewSigner(signing.SignerOptions{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestList(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := generateKey(t)
-	signer, err := signing.NewKeySigner(key)
+	signer, err := signing.NewSigner(signing.SignerOptions{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func FuzzPrivateKey(f *testing.F) {
 	f.Add([]byte("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\ne30=\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if k, err := signing.ParsePrivateKey(text, func() ([]byte, error) { return []byte("x"), nil }); err == nil {
-			if _, err := signing.NewKeySigner(k); err != nil {
+			if _, err := signing.NewSigner(signing.SignerOptions{Key: k}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -68,9 +68,6 @@ func NewSigner(opts SignerOptions) (*Signer, error) {
 	return s, nil
 }
 
-// NewKeySigner signs with a key and nothing else.
-func NewKeySigner(key *PrivateKey) (*Signer, error) { return NewSigner(SignerOptions{Key: key}) }
-
 // Statement is what is signed of a subject.
 type Statement struct {
 	Subject       ocispec.Descriptor

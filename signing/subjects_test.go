@@ -208,7 +208,7 @@ func TestSignAnImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := generateKey(t)
-	signer, err := signing.NewKeySigner(key)
+	signer, err := signing.NewSigner(signing.SignerOptions{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}

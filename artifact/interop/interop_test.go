@@ -1,12 +1,10 @@
 package interop_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +18,7 @@ import (
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/artifact/interop"
 	"github.com/esxi-img/esxi-img/pkg/registry"
-	"github.com/esxi-img/esxi-img/pkg/registry/server"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 // image is an index with a manifest of three layers and one over the disk
@@ -82,7 +80,7 @@ func (i *image) write(t *testing.T, to *registry.Repository) {
 	t.Helper()
 	for _, b := range [][]byte{i.disk, i.qcow2, []byte("module"), []byte("ks"), []byte("config"), []byte("{}")} {
 		if b != nil {
-			push(t, to, "application/octet-stream", b)
+			registrytest.Push(t, to, "application/octet-stream", b)
 		}
 	}
 	for n, m := range []any{i.image, i.raw} {
@@ -90,64 +88,25 @@ func (i *image) write(t *testing.T, to *registry.Repository) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := push(t, to, ocispec.MediaTypeImageManifest, b)
+		d := registrytest.Push(t, to, ocispec.MediaTypeImageManifest, b)
 		i.index.Manifests[n].Digest, i.index.Manifests[n].Size = d.Digest, d.Size
 	}
 	b, err := json.Marshal(i.index)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := to.Tag(t.Context(), push(t, to, ocispec.MediaTypeImageIndex, b), "x"); err != nil {
+	if err := to.Tag(t.Context(), registrytest.Push(t, to, ocispec.MediaTypeImageIndex, b), "x"); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func push(t *testing.T, to *registry.Repository, mediaType string, b []byte) ocispec.Descriptor {
-	t.Helper()
-	d := describe(mediaType, b)
-	if err := to.Push(t.Context(), d, bytes.NewReader(b)); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-// serve runs a registry whose answers go through change.
-func serve(t *testing.T, change func(http.Handler) http.Handler) string {
-	t.Helper()
-	s, err := server.New(t.TempDir(), server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var handler http.Handler = s
-	if change != nil {
-		handler = change(s)
-	}
-	web := httptest.NewServer(handler)
-	t.Cleanup(func() {
-		web.Close()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return strings.TrimPrefix(web.URL, "http://")
 }
 
 func open(t *testing.T, text string, observer *interop.Observer) *registry.Repository {
 	t.Helper()
-	ref, err := registry.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
 	opts := registry.Options{Retries: -1}
 	if observer != nil {
 		opts.Observe = observer.Observe
 	}
-	r, err := registry.Create(t.Context(), ref, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
+	return registrytest.Create(t, text, opts)
 }
 
 // examine returns the verdict of each rule, as "tool rule".
@@ -172,7 +131,7 @@ func examine(t *testing.T, r *registry.Repository, observer *interop.Observer, t
 }
 
 func TestAGoodImage(t *testing.T) {
-	address := serve(t, nil)
+	address := registrytest.Serve(t, nil)
 	newImage().write(t, open(t, address+"/a:x", nil))
 	observer := &interop.Observer{}
 	got := examine(t, open(t, address+"/a:x", observer), observer)
@@ -332,7 +291,7 @@ func TestRegistries(t *testing.T) {
 			}
 		}},
 	} {
-		address := serve(t, func(h http.Handler) http.Handler {
+		address := registrytest.Serve(t, func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				rec := &recorder{ResponseWriter: w}
 				if tt.change(rec, r); !rec.wrote {
@@ -358,7 +317,7 @@ func (r *recorder) WriteHeader(status int) { r.wrote = true; r.ResponseWriter.Wr
 func (r *recorder) Write(b []byte) (int, error) { r.wrote = true; return r.ResponseWriter.Write(b) }
 
 func TestTheHeaderThatIronicWants(t *testing.T) {
-	address := serve(t, func(h http.Handler) http.Handler {
+	address := registrytest.Serve(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(&headless{ResponseWriter: w}, r) })
 	})
 	newImage().write(t, open(t, address+"/a:x", nil))
@@ -382,7 +341,7 @@ func (h *headless) Write(b []byte) (int, error) {
 }
 
 func TestDigests(t *testing.T) {
-	address := serve(t, nil)
+	address := registrytest.Serve(t, nil)
 	img := newImage()
 	img.write(t, open(t, address+"/a:x", nil))
 	for want, d := range map[string]digest.Digest{

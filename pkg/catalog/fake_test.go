@@ -217,20 +217,7 @@ const foreign = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manif
 // open opens the repository.
 func (f *fake) open(tb testing.TB) *registry.Repository {
 	tb.Helper()
-	ref, err := registry.Parse(f.Host + "/fake/esxi")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r, err := registry.Open(tb.Context(), ref, registry.Options{Retries: -1, Concurrency: catalog.Connections(0)})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return r
+	return registrytest.Open(tb, f.Host+"/fake/esxi", registry.Options{Retries: -1, Concurrency: catalog.Connections(0)})
 }
 
 // listing lists it, and counts the requests from here on.

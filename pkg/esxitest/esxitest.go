@@ -180,9 +180,7 @@ func Owners(opts ...Option) map[string]Owner {
 	return owners
 }
 
-// ISOOptionsFor returns how VMware would label the medium.
-func ISOOptionsFor(opts ...Option) ISOOptions { return newConfig(opts).isoOptions() }
-
+// isoOptions are how VMware would label the medium.
 func (c *config) isoOptions() ISOOptions {
 	o := ISOOptions{
 		VolumeID: c.release.VolumeID(), ApplicationID: "ESXIMAGE", Time: c.release.Date,

@@ -68,16 +68,8 @@ func InstallerHelper(ks []byte) ([]byte, error) {
 	return packModule(append(entries, tardisk.Entry{Path: KickstartPath, Data: ks}))
 }
 
-// KickstartModule returns the module that holds the kickstart and the settings
+// kickstartModule returns the module that holds the kickstart and the settings
 // for the host scripts: a pure function of both.
-func KickstartModule(ks []byte, settings HostSettings) ([]byte, error) {
-	data, err := settings.Encode()
-	if err != nil {
-		return nil, err
-	}
-	return kickstartModule(ks, data)
-}
-
 func kickstartModule(ks, settings []byte) ([]byte, error) {
 	return packModule([]tardisk.Entry{
 		{Path: KickstartPath, Data: ks},

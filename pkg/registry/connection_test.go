@@ -30,7 +30,7 @@ func TestCancel(t *testing.T) {
 	}
 	began := time.Now()
 	_, err := f.open(t).Resolve(ctx, "latest")
-	if !errors.Is(err, context.Canceled) || time.Since(began) > 10*time.Second || registry.IsTemporary(err) {
+	if !errors.Is(err, context.Canceled) || time.Since(began) > 10*time.Second || temporary(err) {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 }
@@ -57,7 +57,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 // A connection that is refused is a wrong name, unless somebody was there.
 func TestRefused(t *testing.T) {
 	r := openRepository(t, "127.0.0.1:1/x/y", registry.Options{RetryWait: time.Hour})
-	if _, err := r.Resolve(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "refused") || !registry.IsTemporary(err) {
+	if _, err := r.Resolve(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "refused") || !temporary(err) {
 		t.Error(err)
 	}
 	f := newFake(t)

@@ -90,13 +90,6 @@ func (e *Error) Temporary() bool {
 	return temporaryError(e.Err)
 }
 
-// IsTemporary says whether what failed may work later: the registry was busy
-// or broken, or the connection was.
-func IsTemporary(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Temporary()
-}
-
 // IsUntrusted says whether a connection failed because of the registry's
 // certificate.
 func IsUntrusted(err error) bool {

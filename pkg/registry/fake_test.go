@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 // fake is a registry that does what a test wants it to.
@@ -59,20 +61,13 @@ func (f *fake) ref() string { return strings.TrimPrefix(f.URL, "http://") + "/x/
 
 func openRepository(t *testing.T, text string, opts registry.Options) *registry.Repository {
 	t.Helper()
-	ref, err := registry.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.Open(t.Context(), ref, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return registrytest.Open(t, text, opts)
+}
+
+// temporary says whether what failed may work later.
+func temporary(err error) bool {
+	var e *registry.Error
+	return errors.As(err, &e) && e.Temporary()
 }
 
 func (f *fake) count(what string) int {

@@ -144,7 +144,7 @@ func TestNoReferrersAPI(t *testing.T) {
 			w.WriteHeader(500)
 			return true
 		}
-		if _, err := f.open(t).Referrers(t.Context(), subject, ""); err == nil || !registry.IsTemporary(err) {
+		if _, err := f.open(t).Referrers(t.Context(), subject, ""); err == nil || !temporary(err) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -225,7 +225,7 @@ func TestLies(t *testing.T) {
 			if !errors.As(err, &e) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 				t.Fatalf("got %v, want %v with %q", err, c.want, c.text)
 			}
-			if registry.IsTemporary(err) {
+			if temporary(err) {
 				t.Errorf("%v is said to be temporary", err)
 			}
 			n := f.count("GET blobs") + f.count("GET manifests")
@@ -322,7 +322,7 @@ func TestRetriesEnd(t *testing.T) {
 				}
 				return
 			}
-			if n := f.count("GET blobs"); !errors.Is(err, io.ErrUnexpectedEOF) || !registry.IsTemporary(err) || n != 1+registry.DefaultRetries {
+			if n := f.count("GET blobs"); !errors.Is(err, io.ErrUnexpectedEOF) || !temporary(err) || n != 1+registry.DefaultRetries {
 				t.Errorf("after %d requests: %v", n, err)
 			}
 		})
@@ -378,7 +378,7 @@ func TestSilence(t *testing.T) {
 			}
 			r := f.open(t, func(o *registry.Options) { o.Retries = 1; *o = registry.WithIdle(*o, 50*time.Millisecond) })
 			_, err := readAll(t.Context(), r, desc)
-			if err == nil || !strings.Contains(err.Error(), "silent for 50ms") || !registry.IsTemporary(err) {
+			if err == nil || !strings.Contains(err.Error(), "silent for 50ms") || !temporary(err) {
 				t.Error(err)
 			}
 		})

@@ -112,25 +112,7 @@ func (w *world) push(t *testing.T, name string) *registry.Repository {
 // open opens a repository anew: who pushes and who verifies are two.
 func (w *world) open(t *testing.T, name string) *registry.Repository {
 	t.Helper()
-	return openRepository(t, w.host+"/"+name)
-}
-
-func openRepository(t *testing.T, text string) *registry.Repository {
-	t.Helper()
-	ref, err := registry.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.Create(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return registrytest.Create(t, w.host+"/"+name, registry.Options{})
 }
 
 // subjects are the index and the manifests of the image, with what is signed of

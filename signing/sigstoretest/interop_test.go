@@ -12,9 +12,10 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 	"github.com/esxi-img/esxi-img/signing"
-	"github.com/esxi-img/esxi-img/signing/sigstoretest"
 )
 
 // What we sign in each form, cosign and we verify: the index and each manifest
@@ -61,7 +62,7 @@ func (w *world) shown(t *testing.T, name string, d ocispec.Descriptor, types ...
 			t.Errorf("cosign tree does not show %s:\n%s", kind, tree)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), sigstoretest.ORAS.Find(t), "discover", "--plain-http", "--format", "json", ref)
+	cmd := exec.CommandContext(t.Context(), foreigntest.ORAS.Find(t), "discover", "--plain-http", "--format", "json", ref)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("oras discover: %v", err)
@@ -232,7 +233,7 @@ func TestCopiedSignatures(t *testing.T) {
 	ref := w.host + "/moved/from@" + w.image.Index.Digest.String()
 	w.mustCosign(t, with("sign", w.signArgs(t, f, k), ref)...)
 	dir := filepath.Join(t.TempDir(), "layout")
-	oras := sigstoretest.ORAS.Find(t)
+	oras := foreigntest.ORAS.Find(t)
 	for _, args := range [][]string{
 		{"cp", "--recursive", "--from-plain-http", "--to-plain-http", ref, w.host + "/moved/to:8.0"},
 		{"cp", "--recursive", "--from-plain-http", "--to-oci-layout", ref, dir + ":8.0"},
@@ -241,7 +242,7 @@ func TestCopiedSignatures(t *testing.T) {
 			t.Fatalf("oras %q: %v\n%s", args, err, out)
 		}
 	}
-	for _, in := range []*registry.Repository{w.open(t, "moved/to"), openRepository(t, "oci:"+dir)} {
+	for _, in := range []*registry.Repository{w.open(t, "moved/to"), registrytest.Create(t, "oci:"+dir, registry.Options{})} {
 		if _, err := w.verifyWith(t, in, w.image.Index, w.rule(f, k), w.trust); err != nil {
 			t.Error(err)
 		}

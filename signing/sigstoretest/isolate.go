@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 )
 
 // inside is set in the environment of a test program that has its own network.
@@ -36,7 +38,7 @@ func Main(m *testing.M, prepare ...func(context.Context) error) {
 }
 
 // Install builds the programs: for Main. It takes some minutes the first time.
-func Install(programs ...Program) func(context.Context) error {
+func Install(programs ...foreigntest.Program) func(context.Context) error {
 	return func(ctx context.Context) error {
 		// Two at once: while one is linked, another compiles; more would compile
 		// the same packages again and again.

@@ -2,90 +2,16 @@
 
 package sigstoretest
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-	"path"
-	"path/filepath"
-	"regexp"
-	"strings"
-	"sync"
-	"testing"
-)
+import "github.com/esxi-img/esxi-img/pkg/foreigntest"
 
-// Program is one that somebody else wrote: a module's package with its version.
-// These are the newest that Go 1.26 builds.
-type Program string
-
-// Programs of Sigstore, and what shows a registry's referrers.
+// Programs of Sigstore: the newest that Go 1.26 builds.
 const (
-	Fulcio    Program = "github.com/sigstore/fulcio@v1.8.8"
-	Rekor     Program = "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v2.3.0"
-	Timestamp Program = "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.1.3"
-	Cosign    Program = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"
-	ORAS      Program = "oras.land/oras/cmd/oras@v1.3.6"
+	Fulcio    foreigntest.Program = "github.com/sigstore/fulcio@v1.8.8"
+	Rekor     foreigntest.Program = "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v2.3.0"
+	Timestamp foreigntest.Program = "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.1.3"
+	Cosign    foreigntest.Program = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"
 )
 
-// Programs lists them all, that which takes longest to build first.
-var Programs = []Program{Cosign, Fulcio, Rekor, Timestamp, ORAS}
-
-// majorVersion is the last element of a module's path that names no program.
-var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
-
-// names returns what the program is called, and its version.
-func (p Program) names() (name, version string) {
-	module, version, _ := strings.Cut(string(p), "@")
-	if majorVersion.MatchString(path.Base(module)) {
-		module = path.Dir(module)
-	}
-	return path.Base(module), version
-}
-
-var built sync.Map // Program → func() (string, error)
-
-// Path builds the program, unless an earlier run did, and returns its file.
-func (p Program) Path(ctx context.Context) (string, error) {
-	once, _ := built.LoadOrStore(p, sync.OnceValues(func() (string, error) { return p.install(ctx) }))
-	return once.(func() (string, error))()
-}
-
-// Find is Path for a test.
-func (p Program) Find(t testing.TB) string {
-	t.Helper()
-	file, err := p.Path(context.WithoutCancel(t.Context()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// install builds into a folder that later runs find again.
-func (p Program) install(ctx context.Context) (string, error) {
-	name, version := p.names()
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("esxi-img-e2e-%d", os.Getuid()), name+"-"+version)
-	file := filepath.Join(dir, name)
-	if _, err := os.Stat(file); err == nil {
-		return file, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return "", err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "build-")
-	if err != nil {
-		return "", err
-	}
-	// Without debug information they link faster, without cgo they need no
-	// compiler for C.
-	cmd := exec.CommandContext(ctx, "env", "GOBIN="+tmp, "GOFLAGS=", "CGO_ENABLED=0", "go", "install", "-ldflags=-s -w", string(p)) //nolint:gosec // into our own folder
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("go install %s: %w\n%s", p, err, out), os.RemoveAll(tmp))
-	}
-	// Another test process may have been faster.
-	if err := os.Rename(tmp, dir); err != nil {
-		return file, os.RemoveAll(tmp)
-	}
-	return file, nil
-}
+// Programs lists them, that which takes longest to build first, and what shows
+// a registry's referrers.
+var Programs = []foreigntest.Program{Cosign, Fulcio, Rekor, Timestamp, foreigntest.ORAS}

@@ -11,10 +11,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
+
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 )
 
 // Stack is a Sigstore instance that runs.
@@ -110,46 +110,13 @@ func (s *Stack) runTimestamp(t testing.TB) {
 }
 
 // run starts a server, and waits until it is well.
-func (s *Stack) run(t testing.TB, p Program, health string, args ...string) {
+func (s *Stack) run(t testing.TB, p foreigntest.Program, health string, args ...string) {
 	t.Helper()
-	program := p.Find(t)
-	logFile := filepath.Join(s.dir, filepath.Base(program)+".log")
-	out, err := os.Create(logFile)
-	if err != nil {
-		t.Fatal(err)
+	server := foreigntest.Server{
+		Program: p.Find(t), Args: args, Dir: s.dir,
+		Ready: func(ctx context.Context) error { return well(ctx, health) },
 	}
-	// It is killed at the end of the test, after what uses it has ended.
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...) //nolint:gosec // a server that was installed for this
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Dir = s.dir
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	var how error
-	go func() { how = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		_ = out.Close()
-		if t.Failed() {
-			const most = 2000 // bytes
-			b, _ := os.ReadFile(logFile)
-			t.Logf("%s says:\n%s", filepath.Base(program), b[max(0, len(b)-most):])
-		}
-	})
-	const tries, pause = 600, 25 * time.Millisecond
-	for range tries {
-		select {
-		case <-ended:
-			t.Fatalf("%s ended: %v", program, how)
-		case <-time.After(pause):
-		}
-		if err = well(t.Context(), health); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s does not get well: %v", program, err)
+	server.Run(t)
 }
 
 func well(ctx context.Context, url string) error {
@@ -172,15 +139,8 @@ func well(ctx context.Context, url string) error {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(foreigntest.FreeAddress(t))
 	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return port

@@ -10,17 +10,16 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 )
 
 // Kind is which registry to run.
@@ -36,7 +35,7 @@ const (
 // Kinds lists them all.
 var Kinds = []Kind{Distribution, Debian, Embedded}
 
-const distribution = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
+const distribution foreigntest.Program = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
 
 // Options say how the registry is reached. The zero value is plain HTTP that
 // anybody may use.
@@ -71,7 +70,7 @@ type Registry struct {
 func Start(t testing.TB, kind Kind, opts Options) *Registry {
 	t.Helper()
 	dir := t.TempDir()
-	r := &Registry{Host: freeAddress(t), Root: filepath.Join(dir, "root")}
+	r := &Registry{Host: foreigntest.FreeAddress(t), Root: filepath.Join(dir, "root")}
 	r.URL = "http://" + r.Host
 	config := "version: 0.1\nlog: {level: warn}\nstorage:\n  filesystem: {rootdirectory: " + strconv.Quote(r.Root) + "}\n"
 	if opts.Delete {
@@ -96,59 +95,15 @@ func Start(t testing.TB, kind Kind, opts Options) *Registry {
 		return r
 	}
 	write(t, filepath.Join(dir, "config.yml"), []byte(config))
-	run(t, program(t, kind), filepath.Join(dir, "config.yml"), filepath.Join(dir, "log"), r.Host)
+	server := foreigntest.Server{Program: program(t, kind), Args: []string{"serve", filepath.Join(dir, "config.yml")}, Dir: dir, Ready: foreigntest.Listens(r.Host)}
+	server.Run(t)
 	return r
-}
-
-// run starts the program and waits for it to listen.
-func run(t testing.TB, program, config, logFile, addr string) {
-	t.Helper()
-	out, err := os.Create(logFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// It is killed at the end of the test, after what uses it has ended.
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "serve", config) //nolint:gosec // a registry that was installed for this
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	var how error
-	go func() { how = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		_ = out.Close()
-		if t.Failed() {
-			b, _ := os.ReadFile(logFile)
-			t.Logf("the registry says:\n%s", b[max(0, len(b)-4000):])
-		}
-	})
-	for range 400 {
-		select {
-		case <-ended:
-			t.Fatalf("%s ended: %v", program, how)
-		case <-time.After(25 * time.Millisecond):
-		}
-		if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr); err == nil {
-			_ = conn.Close()
-			return
-		}
-	}
-	t.Fatalf("%s does not listen on %s", program, addr)
-}
-
-var build struct {
-	once    sync.Once
-	program string
-	err     error
 }
 
 // Prepare builds distribution, for tests that have no network later.
 func Prepare(ctx context.Context) error {
-	build.once.Do(func() { build.program, build.err = install(ctx) })
-	return build.err
+	_, err := distribution.Path(ctx)
+	return err
 }
 
 // program returns the registry's program.
@@ -161,46 +116,7 @@ func program(t testing.TB, kind Kind) string {
 		}
 		return path
 	}
-	if err := Prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return build.program
-}
-
-// install builds distribution into a folder that later runs find again: it
-// takes a minute the first time.
-func install(ctx context.Context) (string, error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("esxi-img-e2e-%d", os.Getuid()), "distribution-v3.1.2")
-	path := filepath.Join(dir, "registry")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return "", err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "build-")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "env", "GOBIN="+tmp, "GOFLAGS=", "go", "install", distribution) //nolint:gosec // into our own folder
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("go install %s: %w\n%s", distribution, err, out), os.RemoveAll(tmp))
-	}
-	// Another test process may have been faster.
-	if err := os.Rename(tmp, dir); err != nil {
-		return path, os.RemoveAll(tmp)
-	}
-	return path, nil
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return distribution.Find(t)
 }
 
 // certificate writes a certificate for 127.0.0.1 that signs itself.

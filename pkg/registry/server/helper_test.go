@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 	"github.com/esxi-img/esxi-img/pkg/registry/server"
 )
 
@@ -51,20 +52,7 @@ func (s *started) open(t *testing.T, name string) *registry.Repository {
 
 func open(t *testing.T, text string) *registry.Repository {
 	t.Helper()
-	ref, err := registry.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.Open(t.Context(), ref, registry.Options{RetryWait: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return registrytest.Open(t, text, registry.Options{RetryWait: time.Millisecond})
 }
 
 // do sends a request and returns its answer with the body read.

@@ -3,7 +3,6 @@
 package cli_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -193,25 +192,10 @@ func checkDifferences(t *testing.T, run func(...string) string, repo string) {
 // pushOthers pushes an artifact of somebody else, and a broken image.
 func pushOthers(t *testing.T, repo string) {
 	t.Helper()
-	ref, err := registry.Parse(repo + ":8.0.2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := registry.Create(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := to.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	to := registrytest.Create(t, repo+":8.0.2", registry.Options{})
 	push := func(mediaType string, b []byte, tag string) {
 		t.Helper()
-		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-		if err := to.Push(t.Context(), d, bytes.NewReader(b)); err != nil {
-			t.Fatal(err)
-		}
+		d := registrytest.Push(t, to, mediaType, b)
 		if tag == "" {
 			return
 		}

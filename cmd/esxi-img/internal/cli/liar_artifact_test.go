@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 // object is a JSON object.
@@ -85,14 +86,7 @@ var forgeries = []struct {
 // right.
 func forge(t *testing.T, to *registry.Repository, tag string, change func(object) []byte) {
 	t.Helper()
-	ref, err := registry.Parse("oci:" + buildImage(t).layout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := registry.Open(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := registrytest.Open(t, "oci:"+buildImage(t).layout, registry.Options{})
 	fetch := func(desc ocispec.Descriptor) object {
 		b, err := from.FetchBytes(t.Context(), desc, 0)
 		if err != nil {
@@ -118,6 +112,7 @@ func forge(t *testing.T, to *registry.Repository, tag string, change func(object
 		o, _ := as.(object)
 		b, raw := body.([]byte)
 		if !raw {
+			var err error
 			if b, err = json.Marshal(body); err != nil {
 				t.Fatal(err)
 			}
@@ -152,14 +147,7 @@ func forge(t *testing.T, to *registry.Repository, tag string, change func(object
 // anything is written, by whoever reads it.
 func TestForgedConfigs(t *testing.T) {
 	l := liar(t)
-	ref, err := registry.Parse(l.Host + "/liar/esxi")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := registry.Open(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	to := registrytest.Open(t, l.Host+"/liar/esxi", registry.Options{})
 	// Unchanged it is fine: it is the change that is refused.
 	forge(t, to, "same", func(object) []byte { return nil })
 	r := command(t.Context(), "pull", l.Host+"/liar/esxi:same", "-o", filepath.Join(t.TempDir(), "got.img"), "--insecure-skip-verify")

@@ -82,7 +82,7 @@ func TestLiesToCopyThere(t *testing.T) {
 	from := "oci:" + buildImage(t).layout
 	for _, c := range pushLies {
 		t.Run(c.name, func(t *testing.T) {
-			l := emptyLiar(t)
+			l := registrytest.ServeLiar(t)
 			l.Tell(c.lie)
 			r := command(t.Context(), "copy", from, l.Host+"/liar/esxi:8.0", "--retries", "2", "--quiet", "--insecure-skip-verify")
 			if !slices.Contains([]int{done, badInput, badRegistry, notVerified}, r.code) {

@@ -68,7 +68,7 @@ func TestLiesToPush(t *testing.T) {
 	i := buildImage(t)
 	for _, c := range pushLies {
 		t.Run(c.name, func(t *testing.T) {
-			l := emptyLiar(t)
+			l := registrytest.ServeLiar(t)
 			ref := l.Host + "/liar/new:8.0"
 			push := []string{"push", ref, "--layout", i.layout, "--retries", "2", "--quiet"}
 			pull := []string{"pull", ref, "-o", filepath.Join(t.TempDir(), "got.img"), "--insecure-skip-verify", "--quiet"}
@@ -121,7 +121,7 @@ func TestPushOfDamagedLayout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := emptyLiar(t)
+	l := registrytest.ServeLiar(t)
 	r := command(t.Context(), "push", l.Host+"/liar/new", "--layout", dir)
 	r.ended(t, badInput, "the content's digest is")
 	r = command(t.Context(), "pull", l.Host+"/liar/new", "-o", filepath.Join(t.TempDir(), "got.img"), "--insecure-skip-verify")
@@ -131,7 +131,7 @@ func TestPushOfDamagedLayout(t *testing.T) {
 // A registry that wants its uploads elsewhere does not get them, and nobody gets
 // our password.
 func TestUploadElsewhere(t *testing.T) {
-	l := emptyLiar(t)
+	l := registrytest.ServeLiar(t)
 	store := registrytest.NewLiar(l.Config.Handler)
 	defer store.Close()
 	l.Tell(

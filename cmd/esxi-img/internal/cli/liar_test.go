@@ -15,7 +15,6 @@ import (
 	"github.com/esxi-img/esxi-img/cmd/esxi-img/internal/cli"
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
-	"github.com/esxi-img/esxi-img/pkg/registry/server"
 )
 
 // Exit codes, as docs/exit-codes.md has them.
@@ -101,27 +100,10 @@ func buildImage(t *testing.T) image {
 	return i
 }
 
-// emptyLiar is an empty registry behind a Liar.
-func emptyLiar(t testing.TB) *registrytest.Liar {
-	t.Helper()
-	s, err := server.New(t.TempDir(), server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := registrytest.NewLiar(s)
-	t.Cleanup(func() {
-		l.Close()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
 // liar is a registry with the image in liar/esxi:8.0, behind a Liar.
 func liar(t *testing.T) *registrytest.Liar {
 	t.Helper()
-	l := emptyLiar(t)
+	l := registrytest.ServeLiar(t)
 	fill(t, l)
 	return l
 }

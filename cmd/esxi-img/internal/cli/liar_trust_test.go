@@ -109,14 +109,7 @@ func TestRefusedPullsTouchNothing(t *testing.T) {
 // attachLarge attaches a bundle of 10 MiB to an image.
 func attachLarge(t *testing.T, ref string) {
 	t.Helper()
-	parsed, err := registry.Parse(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := registry.Open(t.Context(), parsed, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	to := registrytest.Open(t, ref, registry.Options{})
 	subject, err := to.Resolve(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

@@ -19,12 +19,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
+	"github.com/esxi-img/esxi-img/pkg/foreigntest"
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 // evil runs if it is not escaped, wherever it stands.
@@ -92,15 +93,7 @@ func newPages(t *testing.T) pagesFixture {
 // pushHostile pushes an image all of whose texts are hostile.
 func pushHostile(t *testing.T, repo string) string {
 	t.Helper()
-	ref, err := registry.Parse(repo + ":6.7U2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := registry.Open(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = to.Close() }()
+	to := registrytest.Open(t, repo+":6.7U2", registry.Options{})
 	top, err := to.Resolve(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -108,14 +101,6 @@ func pushHostile(t *testing.T, repo string) string {
 	img, err := artifact.Load(t.Context(), to, top)
 	if err != nil {
 		t.Fatal(err)
-	}
-	push := func(mediaType string, b []byte) ocispec.Descriptor {
-		t.Helper()
-		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-		if err := to.Push(t.Context(), d, bytes.NewReader(b)); err != nil {
-			t.Fatal(err)
-		}
-		return d
 	}
 	c := img.Config
 	c.ESXi.Profile, c.ESXi.Vendor, c.ISO.Name, c.Builder.Version = evil, evil, "evil.iso", evil
@@ -126,7 +111,7 @@ func pushHostile(t *testing.T, repo string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := push(artifact.MediaTypeConfig, raw)
+	config := registrytest.Push(t, to, artifact.MediaTypeConfig, raw)
 	raw, err = to.FetchBytes(t.Context(), img.Manifest, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +128,7 @@ func pushHostile(t *testing.T, repo string) string {
 	if raw, err = json.Marshal(m); err != nil {
 		t.Fatal(err)
 	}
-	manifest := push(ocispec.MediaTypeImageManifest, raw)
+	manifest := registrytest.Push(t, to, ocispec.MediaTypeImageManifest, raw)
 	raw, err = to.FetchBytes(t.Context(), top, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +148,7 @@ func pushHostile(t *testing.T, repo string) string {
 	if raw, err = json.Marshal(x); err != nil {
 		t.Fatal(err)
 	}
-	index := push(ocispec.MediaTypeImageIndex, raw)
+	index := registrytest.Push(t, to, ocispec.MediaTypeImageIndex, raw)
 	if err := to.Tag(t.Context(), index, "hostile"); err != nil {
 		t.Fatal(err)
 	}
@@ -478,7 +463,7 @@ const (
 func axeCore(t *testing.T) string {
 	t.Helper()
 	name := "axe-core-" + axeVersion + ".tgz"
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("esxi-img-e2e-%d", os.Getuid()), "axe-core-"+axeVersion)
+	dir := filepath.Join(foreigntest.Folder(), "axe-core-"+axeVersion)
 	packed, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil || hexSHA256(packed) != axeSHA256 {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 // builds are layouts with builds of ESXi 8.0.2, signed with the key a in dir.
@@ -88,7 +89,7 @@ func TestPromoteRace(t *testing.T) {
 		"theirs is earlier, second": {"22380472", "22380471", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := emptyLiar(t)
+			l := registrytest.ServeLiar(t)
 			to := l.Host + "/prod/esxi:8.0"
 			run(t, "copy", "--promote", b["22380470"], to, "--key", key)
 			run(t, "copy", b[c.theirs], l.Host+"/prod/esxi:theirs", "--key", key)
@@ -143,7 +144,7 @@ func TestPromoteOvertaken(t *testing.T) {
 	dir := t.TempDir()
 	b := builds(t, dir, "22380470", "22380471", "22380472")
 	key := filepath.Join(dir, "a.pub")
-	l := emptyLiar(t)
+	l := registrytest.ServeLiar(t)
 	to := l.Host + "/prod/esxi:8.0"
 	run(t, "copy", "--promote", b["22380470"], to, "--key", key)
 	run(t, "copy", b["22380472"], l.Host+"/prod/esxi:theirs", "--key", key)

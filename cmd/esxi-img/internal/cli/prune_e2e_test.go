@@ -36,7 +36,7 @@ func TestPruneRegistries(t *testing.T) {
 			}
 			run(t, "push", "-q", repo+":lab", "--base", repo+":8.0.2-22380470", "--post", snippet, "--base-key", key+".pub")
 			refer(t, repo, "8.0.2-22380471", "about")
-			r := open(t, repo)
+			r := registrytest.Open(t, repo, registry.Options{})
 			before := state(t, r)
 
 			shown := run(t, "prune", repo, "--keep", "1", "--dry-run")
@@ -95,7 +95,7 @@ func TestPruneRegistries(t *testing.T) {
 			for n, layout := range b {
 				run(t, "copy", "-q", layout, repo+":8.0.2-"+n, "--key", key+".pub")
 			}
-			r := open(t, repo)
+			r := registrytest.Open(t, repo, registry.Options{})
 			before := state(t, r)
 			refused := command(t.Context(), "prune", repo, "--keep", "1")
 			refused.ended(t, badRegistry, "REGISTRY_STORAGE_DELETE_ENABLED=true")
@@ -104,25 +104,6 @@ func TestPruneRegistries(t *testing.T) {
 			}
 		}
 	})
-}
-
-// open opens a repository.
-func open(t *testing.T, repo string) *registry.Repository {
-	t.Helper()
-	ref, err := registry.Parse(repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.Create(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
 }
 
 // state lists the tags with what they name.
@@ -146,25 +127,18 @@ func state(t *testing.T, r *registry.Repository) []string {
 // refer pushes an artifact of somebody else that refers to an image, with a tag.
 func refer(t *testing.T, repo, subject, tag string) {
 	t.Helper()
-	r := open(t, repo)
+	r := registrytest.Open(t, repo, registry.Options{})
 	d, err := r.Resolve(t.Context(), subject)
 	if err != nil {
 		t.Fatal(err)
 	}
-	push := func(mediaType string, b []byte) ocispec.Descriptor {
-		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-		if err := r.Push(t.Context(), d, bytes.NewReader(b)); err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	empty := push("application/x", []byte("{}"))
+	empty := registrytest.Push(t, r, "application/x", []byte("{}"))
 	text, err := json.Marshal(ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: "application/x", Config: empty, Layers: []ocispec.Descriptor{empty}, Subject: &d})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text = bytes.Replace(text, []byte(`"schemaVersion":0`), []byte(`"schemaVersion":2`), 1)
-	if err := r.Tag(t.Context(), push(ocispec.MediaTypeImageManifest, text), tag); err != nil {
+	if err := r.Tag(t.Context(), registrytest.Push(t, r, ocispec.MediaTypeImageManifest, text), tag); err != nil {
 		t.Fatal(err)
 	}
 }

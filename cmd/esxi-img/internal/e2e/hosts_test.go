@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -95,7 +94,10 @@ func TestHostsNetboot(t *testing.T) {
 		t.Errorf("boot.cfg names no kickstart of the host's: %v", names)
 	}
 	loader := filepath.Join(dir, "grub.efi")
-	grubByMAC(t, loader, port, names)
+	// $mac in the names is the folder of the card that it was started from.
+	pair := "([0-9a-f][0-9a-f])"
+	grubOverHTTP(t, loader, port, names,
+		"regexp -s 1:a -s 2:b -s 3:c -s 4:d -s 5:e -s 6:f '"+strings.Repeat(pair+":", 5)+pair+"' $net_default_mac", "set mac=01-$a-$b-$c-$d-$e-$f")
 	run(t, "cp", loader, filepath.Join(folder, "mboot.efi"))
 	console := boot(t, "/dev/null", "E2E-END", bootTimeout,
 		"-device", "virtio-net-pci,netdev=net,bootindex=0,romfile=,mac="+bootMAC, "-device", "virtio-rng-pci",
@@ -105,27 +107,4 @@ func TestHostsNetboot(t *testing.T) {
 		seen[m[2]] = m[1]
 	}
 	compareSums(t, wanted, seen, console)
-}
-
-// grubByMAC makes a GRUB that reads files over HTTP; $mac in their names is the
-// folder of the card that it was started from.
-func grubByMAC(t *testing.T, efi, port string, names []string) {
-	t.Helper()
-	pair := "([0-9a-f][0-9a-f])"
-	script := []string{
-		"serial --unit=0 --speed=115200", "terminal_input serial", "terminal_output serial", "set pager=0",
-		"regexp -s 1:a -s 2:b -s 3:c -s 4:d -s 5:e -s 6:f '" + strings.Repeat(pair+":", 5) + pair + "' $net_default_mac",
-		"set mac=01-$a-$b-$c-$d-$e-$f",
-	}
-	for _, name := range names {
-		script = append(script, fmt.Sprintf("sha256sum (http,10.0.2.2:%s)/%s", port, name))
-	}
-	script = append(script, `echo "E2E-END"`, "halt", "")
-	cfg := filepath.Join(t.TempDir(), "grub.cfg")
-	if err := os.WriteFile(cfg, []byte(strings.Join(script, "\n")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	modules := "efinet tftp http hashsum gcry_sha256 serial terminal echo halt normal regexp"
-	run(t, "grub-mkstandalone", "-O", "x86_64-efi", "-o", efi, "--modules="+modules, "--install-modules="+modules,
-		"--fonts=", "--locales=", "--themes=", "boot/grub/grub.cfg="+cfg)
 }

@@ -98,10 +98,6 @@ func judgeInfo(t *testing.T, medium, iso string) {
 
 // grubFromCD lets GRUB's own ISO 9660 driver read every file of the CD.
 const grubFromCD = `
-serial --unit=0 --speed=115200
-terminal_input serial
-terminal_output serial
-set pager=0
 search --no-floppy --set=volume --file /KS.CFG
 echo "E2E-BEGIN $volume $cmdpath"
 for f in ($volume)/* ($volume)/.* ($volume)/*/* ($volume)/*/*/*; do
@@ -115,23 +111,10 @@ halt
 // file as GRUB reads it from the CD.
 func TestISOBoots(t *testing.T) {
 	dir := t.TempDir()
-	cfg, efi := filepath.Join(dir, "grub.cfg"), filepath.Join(dir, "grub.efi")
-	if err := os.WriteFile(cfg, []byte(grubFromCD), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	modules := "iso9660 fat search hashsum gcry_sha256 serial terminal echo test regexp halt normal"
-	run(t, "grub-mkstandalone", "-O", "x86_64-efi", "-o", efi, "--modules="+modules, "--install-modules="+modules,
-		"--fonts=", "--locales=", "--themes=", "boot/grub/grub.cfg="+cfg)
-	image := filepath.Join(dir, "efiboot.img")
-	run(t, "mkfs.vfat", "-C", image, "16384") // KiB
-	run(t, "mmd", "-i", image, "::/EFI", "::/EFI/BOOT")
-	run(t, "mcopy", "-i", image, efi, "::/EFI/BOOT/BOOTX64.EFI")
-	boot, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
+	efi := filepath.Join(dir, "grub.efi")
+	standalone(t, efi, grubFromCD, "iso9660 fat search")
 	medium := filepath.Join(dir, "medium.iso")
-	if err := os.WriteFile(medium, esxitest.Bytes(esxitest.Replace("EFIBOOT.IMG", boot)), 0o600); err != nil {
+	if err := os.WriteFile(medium, esxitest.Bytes(esxitest.Replace("EFIBOOT.IMG", bootFloppy(t, efi))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out := buildISO(t, medium)

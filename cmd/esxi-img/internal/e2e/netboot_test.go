@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -32,7 +31,7 @@ func TestNetboot(t *testing.T) {
 	run(t, program, append(args, prefix)...)
 	want := hashes(t, folder)
 
-	grubNetwork(t, grub, port, namedByBootCfg(t, filepath.Join(folder, "boot.cfg"), prefix))
+	grubOverHTTP(t, grub, port, namedByBootCfg(t, filepath.Join(folder, "boot.cfg"), prefix), `echo "E2E-BEGIN $cmdpath"`)
 	run(t, "cp", grub, filepath.Join(folder, "mboot.efi"))
 	console := boot(t, "/dev/null", "E2E-END", bootTimeout,
 		"-device", "virtio-net-pci,netdev=net,bootindex=0,romfile=", "-device", "virtio-rng-pci",
@@ -73,23 +72,4 @@ func namedByBootCfg(t *testing.T, file, prefix string) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
-}
-
-// grubNetwork makes a GRUB that reads files over HTTP.
-func grubNetwork(t *testing.T, efi, port string, names []string) {
-	t.Helper()
-	script := []string{
-		"serial --unit=0 --speed=115200", "terminal_input serial", "terminal_output serial", "set pager=0", `echo "E2E-BEGIN $cmdpath"`,
-	}
-	for _, name := range names {
-		script = append(script, fmt.Sprintf("sha256sum (http,10.0.2.2:%s)/%s", port, name))
-	}
-	script = append(script, `echo "E2E-END"`, "halt", "")
-	cfg := filepath.Join(t.TempDir(), "grub.cfg")
-	if err := os.WriteFile(cfg, []byte(strings.Join(script, "\n")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	modules := "efinet tftp http hashsum gcry_sha256 serial terminal echo halt normal"
-	run(t, "grub-mkstandalone", "-O", "x86_64-efi", "-o", efi, "--modules="+modules, "--install-modules="+modules,
-		"--fonts=", "--locales=", "--themes=", "boot/grub/grub.cfg="+cfg)
 }

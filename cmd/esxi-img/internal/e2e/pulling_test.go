@@ -72,14 +72,7 @@ func (p *published) push(t *testing.T, tag string, seed uint64) release {
 	run(t, program, "push", r.ref, "--layout", layout, "--quiet")
 
 	// Its pieces, for what a pull may fetch.
-	ref, err := registry.Parse(r.ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	repo, err := registry.Open(t.Context(), ref, registry.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := registrytest.Open(t, r.ref, registry.Options{})
 	d, err := repo.Resolve(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

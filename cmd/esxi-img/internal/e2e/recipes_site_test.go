@@ -217,10 +217,6 @@ func certificate(t *testing.T) (tls.Certificate, string) {
 // recipeGRUB reads every file of what it was started from: a disk, a CD, or
 // what boot.cfg names on the web server.
 const recipeGRUB = `
-serial --unit=0 --speed=115200
-terminal_input serial
-terminal_output serial
-set pager=0
 echo "E2E-BEGIN $cmdpath"
 if regexp '^\((tftp|http)' "$cmdpath"; then
   if test -z "$net_default_ip"; then net_bootp; fi
@@ -250,22 +246,14 @@ func recipeMedium(t *testing.T) string {
 		file := "(http," + webAddress + ")/esxi/" + name
 		reads = append(reads, "if ! sha256sum "+file+"; then sha256sum "+file+"; fi")
 	}
-	cfg, efi := filepath.Join(dir, "grub.cfg"), filepath.Join(dir, "grub.efi")
-	writeText(t, cfg, strings.Replace(recipeGRUB, "NETWORK", strings.Join(reads, "\n  "), 1), 0o600)
-	modules := "part_gpt fat iso9660 search efinet tftp http hashsum gcry_sha256 serial terminal echo test regexp halt normal"
-	run(t, "grub-mkstandalone", "-O", "x86_64-efi", "-o", efi, "--modules="+modules, "--install-modules="+modules,
-		"--fonts=", "--locales=", "--themes=", "boot/grub/grub.cfg="+cfg)
-	image := filepath.Join(dir, "efiboot.img")
-	run(t, "mkfs.vfat", "-C", image, "16384") // KiB
-	run(t, "mmd", "-i", image, "::/EFI", "::/EFI/BOOT")
-	run(t, "mcopy", "-i", image, efi, "::/EFI/BOOT/BOOTX64.EFI")
-	boot, errBoot := os.ReadFile(image)
-	grub, errGRUB := os.ReadFile(efi)
-	if err := errors.Join(errBoot, errGRUB); err != nil {
+	efi := filepath.Join(dir, "grub.efi")
+	standalone(t, efi, strings.Replace(recipeGRUB, "NETWORK", strings.Join(reads, "\n  "), 1), "part_gpt fat iso9660 search efinet tftp http")
+	grub, err := os.ReadFile(efi)
+	if err != nil {
 		t.Fatal(err)
 	}
 	medium := filepath.Join(workDir, "recipes.iso")
-	if err := os.WriteFile(medium, esxitest.Bytes(esxitest.Replace("EFIBOOT.IMG", boot), esxitest.WithEFI(grub)), 0o600); err != nil {
+	if err := os.WriteFile(medium, esxitest.Bytes(esxitest.Replace("EFIBOOT.IMG", bootFloppy(t, efi)), esxitest.WithEFI(grub)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return medium
