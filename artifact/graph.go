@@ -27,21 +27,6 @@ const (
 	maxGraphBlobs = 16384
 )
 
-// Docker's names for a manifest and an index (Image Manifest V 2, Schema 2).
-const (
-	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
-)
-
-func isManifest(mediaType string) bool {
-	switch mediaType {
-	case ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, dockerList, dockerManifest:
-		return true
-	default:
-		return false
-	}
-}
-
 // graph is what a manifest reaches, and what refers to any manifest of it, to
 // those that refer to it, and so on.
 type graph struct {
@@ -146,7 +131,7 @@ func (g *graph) walk(ctx context.Context, d ocispec.Descriptor, subject *ocispec
 	}
 	g.seen[d.Digest] = true
 	for _, child := range m.Manifests {
-		if !isManifest(child.MediaType) {
+		if !registry.IsManifest(child.MediaType) {
 			err = g.addBlob(child)
 		} else {
 			err = g.walk(ctx, child, nil)
@@ -179,7 +164,7 @@ func (g *graph) addBlob(d ocispec.Descriptor) error {
 		return malformed("manifest", "more than %d blobs belong together", maxGraphBlobs)
 	}
 	d = plain(d)
-	if isManifest(d.MediaType) {
+	if registry.IsManifest(d.MediaType) {
 		d.MediaType = "application/octet-stream" // a layer lies among the blobs, whatever it is called
 	}
 	g.blobs[d.Digest] = true

@@ -122,22 +122,11 @@ func (m *mover) set(ctx context.Context) error {
 		if err := m.to.Tag(ctx, plain(m.desc), m.opts.Tag); err != nil {
 			return err
 		}
-		if err := pause(ctx, promoteSettle); err != nil {
+		if err := registry.Pause(ctx, promoteSettle); err != nil {
 			return err
 		}
 	}
 	return fmt.Errorf("%s: others keep moving the tag", m.to.Reference().WithTag(m.opts.Tag))
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // promotes says why one release does not follow another: by version, and of

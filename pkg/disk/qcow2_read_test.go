@@ -50,11 +50,7 @@ func sameDisk(t *testing.T, name string, p *plan.Plan, d *disk.QCOW2Disk) {
 }
 
 func TestOpenQCOW2(t *testing.T) {
-	plans := map[string]*plan.Plan{"mixed": mixed(t), "planned": planned(t, 4096)}
-	for seed := range uint64(6) {
-		plans[fmt.Sprint("scattered ", seed)] = scattered(t, seed, 512)
-	}
-	for name, p := range plans {
+	for name, p := range plans(t) {
 		file, err := disk.PlanQCOW2(p)
 		if err != nil {
 			t.Fatal(err)

@@ -165,12 +165,18 @@ func scattered(t *testing.T, seed uint64, unit int64) *plan.Plan {
 	return p
 }
 
-func TestQCOW2HasTheDisk(t *testing.T) {
-	plans := map[string]*plan.Plan{"mixed": mixed(t), "planned": planned(t, 4096)}
+// plans are disks of many shapes.
+func plans(t *testing.T) map[string]*plan.Plan {
+	t.Helper()
+	all := map[string]*plan.Plan{"mixed": mixed(t), "planned": planned(t, 4096)}
 	for seed := range uint64(8) {
-		plans[fmt.Sprint("scattered ", seed)] = scattered(t, seed, 512)
+		all[fmt.Sprint("scattered ", seed)] = scattered(t, seed, 512)
 	}
-	for name, p := range plans {
+	return all
+}
+
+func TestQCOW2HasTheDisk(t *testing.T) {
+	for name, p := range plans(t) {
 		planOf, err := disk.PlanQCOW2(p)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

@@ -220,21 +220,38 @@ func (v *vmdk) end() error {
 }
 
 func (v *vmdk) header(b []byte) {
+	vmdkHeader{
+		version: vmdkVersion, flags: vmdkFlags, sectors: v.sectors,
+		directory: 1 + vmdkDescriptor, overhead: v.overhead(), compression: vmdkDeflate,
+	}.put(b)
+}
+
+// vmdkHeader is what files differ in at their beginning; all but the numbers
+// are in sectors.
+type vmdkHeader struct {
+	version, flags    uint32
+	sectors           int64 // of the disk
+	second, directory int64 // where the grain directories are, 0 for no second one
+	overhead          int64 // what stands before the grains
+	compression       uint16
+}
+
+func (h vmdkHeader) put(b []byte) {
 	le := binary.LittleEndian
 	le.PutUint32(b, vmdkMagic)
-	le.PutUint32(b[4:], vmdkVersion)
-	le.PutUint32(b[8:], vmdkFlags)
-	le.PutUint64(b[12:], uint64(v.sectors)) //nolint:gosec // positive
+	le.PutUint32(b[4:], h.version)
+	le.PutUint32(b[8:], h.flags)
+	le.PutUint64(b[12:], uint64(h.sectors)) //nolint:gosec // positive
 	le.PutUint64(b[20:], vmdkGrain/vmdkSector)
 	le.PutUint64(b[28:], 1) // the descriptor
 	le.PutUint64(b[36:], vmdkDescriptor)
 	le.PutUint32(b[44:], vmdkGrains)
-	le.PutUint64(b[48:], 0) // no second directory
-	le.PutUint64(b[56:], 1+vmdkDescriptor)
-	le.PutUint64(b[64:], uint64(v.overhead())) //nolint:gosec // positive
-	b[72] = 0                                  // shut down cleanly
-	copy(b[73:], "\n \r\n")                    // the newline detector
-	le.PutUint16(b[77:], vmdkDeflate)
+	le.PutUint64(b[48:], uint64(h.second))    //nolint:gosec // positive
+	le.PutUint64(b[56:], uint64(h.directory)) //nolint:gosec // positive
+	le.PutUint64(b[64:], uint64(h.overhead))  //nolint:gosec // positive
+	b[72] = 0                                 // shut down cleanly
+	copy(b[73:], "\n \r\n")                   // the newline detector
+	le.PutUint16(b[77:], h.compression)
 }
 
 // descriptor is the text that describes the disk. The file's name in it is not

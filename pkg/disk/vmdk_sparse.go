@@ -74,21 +74,11 @@ func (v *sparseVMDK) overhead() int64 {
 }
 
 func (v *sparseVMDK) header(b []byte) {
-	le := binary.LittleEndian
-	le.PutUint32(b, vmdkMagic)
-	le.PutUint32(b[4:], vmdkSparseVersion)
-	le.PutUint32(b[8:], vmdkSparseFlags)
-	le.PutUint64(b[12:], uint64(v.sectors)) //nolint:gosec // positive
-	le.PutUint64(b[20:], vmdkGrain/vmdkSector)
-	le.PutUint64(b[28:], 1) // the descriptor
-	le.PutUint64(b[36:], vmdkDescriptor)
-	le.PutUint32(b[44:], vmdkGrains)
-	le.PutUint64(b[48:], 1+vmdkDescriptor)                         // the second directory, which lies first
-	le.PutUint64(b[56:], uint64(1+vmdkDescriptor+v.copySectors())) //nolint:gosec // positive
-	le.PutUint64(b[64:], uint64(v.overhead()))                     //nolint:gosec // positive
-	b[72] = 0                                                      // shut down cleanly
-	copy(b[73:], "\n \r\n")                                        // the newline detector
-	// Not compressed: 0.
+	vmdkHeader{
+		version: vmdkSparseVersion, flags: vmdkSparseFlags, sectors: v.sectors,
+		second:    1 + vmdkDescriptor, // which lies first
+		directory: 1 + vmdkDescriptor + v.copySectors(), overhead: v.overhead(),
+	}.put(b)
 }
 
 // putTables writes a directory with its tables at a sector.

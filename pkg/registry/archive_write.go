@@ -42,7 +42,7 @@ func createArchive(name string, replace bool) (store, error) {
 
 // Push writes a blob, or a manifest, which becomes an entry if it has a subject.
 func (a *newArchive) Push(ctx context.Context, desc ocispec.Descriptor, r io.Reader) error {
-	if !isManifest(desc.MediaType) {
+	if !IsManifest(desc.MediaType) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.write(ctx, desc, r)

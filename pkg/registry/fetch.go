@@ -18,7 +18,7 @@ const progressBytes = 1 << 20
 // Fetch streams a blob or a manifest, checked.
 func (s *remoteStore) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	op := "fetch " + desc.Digest.String()
-	if isManifest(desc.MediaType) {
+	if IsManifest(desc.MediaType) {
 		b, err := s.manifest(ctx, plain(desc))
 		if err != nil {
 			return nil, s.fail(op, err)

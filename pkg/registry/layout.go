@@ -212,7 +212,7 @@ func (l *Layout) Push(ctx context.Context, desc ocispec.Descriptor, r io.Reader)
 	if err := checkDescriptor(desc); err != nil {
 		return err
 	}
-	if !isManifest(desc.MediaType) {
+	if !IsManifest(desc.MediaType) {
 		return l.pushBlob(ctx, desc, r)
 	}
 	manifest, err := readManifest(r, desc)

@@ -171,7 +171,7 @@ func (w *walker) subjectOf(desc ocispec.Descriptor) (string, error) {
 // read parses a manifest of the layout. What is no manifest, or is not there,
 // refers to nothing.
 func (w *walker) read(desc ocispec.Descriptor) (links, error) {
-	if !isManifest(desc.MediaType) {
+	if !IsManifest(desc.MediaType) {
 		return links{}, nil
 	}
 	b, err := w.layout.readManifest(w.layout.blobPath(desc.Digest), MaxManifest)

@@ -142,7 +142,7 @@ func (s *subjects) choose(entries []ocispec.Descriptor, right func(desc ocispec.
 	defer s.mu.RUnlock()
 	var out []ocispec.Descriptor
 	for _, desc := range entries {
-		if !isManifest(desc.MediaType) {
+		if !IsManifest(desc.MediaType) {
 			continue
 		}
 		if about, known := s.of[desc.Digest]; right(desc, about, known) {

@@ -84,7 +84,7 @@ func (l *referrerList) add(descs ...ocispec.Descriptor) error {
 		l.seen = map[digest.Digest]bool{}
 	}
 	for _, desc := range descs {
-		if checkDescriptor(desc) != nil || !isManifest(desc.MediaType) || l.seen[desc.Digest] {
+		if checkDescriptor(desc) != nil || !IsManifest(desc.MediaType) || l.seen[desc.Digest] {
 			continue
 		}
 		// Bounded whatever the type, so that others' referrers cannot use up

@@ -19,6 +19,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 func newLayoutRepository(t *testing.T) *registry.Repository {
@@ -347,7 +348,7 @@ func TestSparsePush(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	if used, ok := allocated(t, path); ok && used > 1<<20 {
+	if used, ok := registrytest.Allocated(t, path); ok && used > 1<<20 {
 		t.Errorf("it takes %d bytes", used)
 	}
 }

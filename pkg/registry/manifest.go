@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,14 +21,9 @@ const (
 // manifestTypes are the media types of what a registry keeps as a manifest.
 var manifestTypes = []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, dockerList, dockerManifest}
 
-func isManifest(mediaType string) bool {
-	switch mediaType {
-	case ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, dockerList, dockerManifest:
-		return true
-	default:
-		return false
-	}
-}
+// IsManifest says whether a registry keeps what has this media type as a
+// manifest: an index, too, and Docker's forms of both.
+func IsManifest(mediaType string) bool { return slices.Contains(manifestTypes, mediaType) }
 
 // links is what a manifest or an index refers to, and what it says of itself.
 type links struct {
@@ -130,7 +126,7 @@ func describeBytes(b []byte, d digest.Digest) (ocispec.Descriptor, error) {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %w", d, err)
 	}
 	desc := ocispec.Descriptor{MediaType: m.kind(), Digest: d, Size: int64(len(b))}
-	if !isManifest(desc.MediaType) || m.Config == nil && m.Manifests == nil {
+	if !IsManifest(desc.MediaType) || m.Config == nil && m.Manifests == nil {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: is no manifest: %w", d, ErrNotFound)
 	}
 	if d.Algorithm().FromBytes(b) != d {

@@ -193,12 +193,8 @@ func (s *remoteStore) writeFallback(ctx context.Context, index *ocispec.Index, d
 func (s *remoteStore) stays(ctx context.Context, desc, subject ocispec.Descriptor) (bool, error) {
 	for i := range 2 {
 		if i > 0 {
-			timer := time.NewTimer(settle)
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-				return false, ctx.Err()
-			case <-timer.C:
+			if err := Pause(ctx, settle); err != nil {
+				return false, err
 			}
 		}
 		index, err := s.fallbackIndex(ctx, subject)

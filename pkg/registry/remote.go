@@ -86,7 +86,7 @@ func (s *remoteStore) resolve(ctx context.Context, reference string) (ocispec.De
 	if d, err := parseDigest(reference); err == nil && d.Algorithm().FromBytes(b) != d {
 		return ocispec.Descriptor{}, nil, &MismatchError{desc, "the registry sent another manifest"}
 	}
-	if !isManifest(desc.MediaType) {
+	if !IsManifest(desc.MediaType) {
 		return ocispec.Descriptor{}, nil, fmt.Errorf("the answer is %q, not a manifest", bounded(desc.MediaType))
 	}
 	var m struct {
@@ -106,7 +106,7 @@ func (s *remoteStore) resolve(ctx context.Context, reference string) (ocispec.De
 // Exists sends a HEAD request.
 func (s *remoteStore) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	op := "look for " + desc.Digest.String()
-	if isManifest(desc.MediaType) {
+	if IsManifest(desc.MediaType) {
 		ok, err := s.repo.Manifests().Exists(ctx, plain(desc))
 		return ok, s.fail(op, err)
 	}
@@ -126,7 +126,7 @@ const OpPush = "push "
 // Push uploads a blob or a manifest.
 func (s *remoteStore) Push(ctx context.Context, desc ocispec.Descriptor, r io.Reader) error {
 	op := OpPush + desc.Digest.String()
-	if !isManifest(desc.MediaType) {
+	if !IsManifest(desc.MediaType) {
 		return s.fail(op, s.upload(ctx, plain(desc), r))
 	}
 	manifest, err := readManifest(r, desc)

@@ -95,7 +95,13 @@ func (p *retryPolicy) sleep(ctx context.Context, attempt int, err error) error {
 	if e := (*Error)(nil); errors.As(err, &e) && e.after <= maxRetryAfter {
 		pause = max(pause, e.after)
 	}
-	timer := time.NewTimer(pause)
+	return Pause(ctx, pause)
+}
+
+// Pause waits, for a registry to settle. The error is ctx's, if that ends
+// before.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

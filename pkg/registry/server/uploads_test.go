@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/pkg/registry"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 	"github.com/esxi-img/esxi-img/pkg/registry/server"
 )
 
@@ -207,9 +208,22 @@ func TestSparseBlob(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("the blob is another, %v", err)
 	}
-	if n, known := allocated(t, path); known && n > 1<<20 {
+	if n, known := registrytest.Allocated(t, path); known && n > 1<<20 {
 		t.Errorf("it takes %d bytes", n)
 	}
+}
+
+// serveUntil serves at an address until stop is called; then ended has how.
+func serveUntil(t *testing.T, s *server.Server) (address string, stop context.CancelFunc, ended <-chan error) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	how := make(chan error, 1)
+	go func() { how <- s.Serve(ctx, l, nil) }()
+	return l.Addr().String(), stop, how
 }
 
 // A client that breaks off in the middle leaves nothing; one that says nothing
@@ -220,15 +234,9 @@ func TestClientsThatStall(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.SetTimes(200*time.Millisecond, time.Second)
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l, nil) }()
+	address, stop, ended := serveUntil(t, s)
 	ask := func(request string) net.Conn {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,14 +285,8 @@ func TestShutdown(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.SetTimes(20*time.Second, c.grace)
-			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- s.Serve(ctx, l, nil) }()
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/v2/a/blobs/"+desc.Digest.String(), nil)
+			address, stop, ended := serveUntil(t, s)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/v2/a/blobs/"+desc.Digest.String(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +307,7 @@ func TestShutdown(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
-			if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String()); err == nil {
+			if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address); err == nil {
 				_ = conn.Close()
 				t.Error("it still listens")
 			}

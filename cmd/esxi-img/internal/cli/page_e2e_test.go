@@ -425,31 +425,11 @@ func TestPagesAreAccessible(t *testing.T) {
 // TestServedPages looks at what goes around the pages.
 func TestServedPages(t *testing.T) {
 	f := newPages(t)
-	get := func(url string, change func(*http.Request)) (int, string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if change != nil {
-			change(req)
-		}
-		res, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }()
-		b, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(b)
-	}
-	status, body := get(f.served, func(r *http.Request) { r.Host = `evil"><script>` })
+	status, body := get(t, f.served, `evil"><script>`)
 	if strings.Contains(body, "evil") || status != http.StatusOK && status != http.StatusBadRequest {
 		t.Errorf("a hostile host is answered with %d: %s", status, body)
 	}
-	if _, body = get(f.served, func(r *http.Request) { r.Host = "registry.lab:5000" }); !strings.Contains(body, "registry.lab:5000/org/esxi") {
+	if _, body = get(t, f.served, "registry.lab:5000"); !strings.Contains(body, "registry.lab:5000/org/esxi") {
 		t.Error("the registry is not called as whoever asks calls it")
 	}
 }

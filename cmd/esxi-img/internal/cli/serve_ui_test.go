@@ -9,13 +9,14 @@ import (
 	"testing"
 )
 
-// get asks as a browser does.
-func get(t *testing.T, url string) (int, string) {
+// get asks for a page, of a server that is called host, if that is not "".
+func get(t *testing.T, url, host string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Host = host
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func get(t *testing.T, url string) (int, string) {
 func TestServePages(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir, "--ui")
-	if status, body := get(t, s.url+"/ui/"); status != http.StatusOK || !strings.Contains(body, "There is no image here yet") {
+	if status, body := get(t, s.url+"/ui/", ""); status != http.StatusOK || !strings.Contains(body, "There is no image here yet") {
 		t.Errorf("an empty folder: %d, %s", status, body)
 	}
 	for _, name := range []string{"org/esxi", "v2/ui"} {
@@ -48,24 +49,24 @@ func TestServePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // newly, and from what is kept
-		_, body := get(t, s.url+"/ui/")
+		_, body := get(t, s.url+"/ui/", "")
 		for _, want := range []string{"2 images in 3 repositories", s.host + "/org/esxi", s.host + "/v2/ui", s.host + "/broken: cannot be read"} {
 			if !strings.Contains(body, want) {
 				t.Errorf("the table lacks %q: %s", want, body)
 			}
 		}
 	}
-	if status, body := get(t, s.url+"/v2/org/esxi/tags/list"); status != http.StatusOK || !strings.Contains(body, `"8.0"`) {
+	if status, body := get(t, s.url+"/v2/org/esxi/tags/list", ""); status != http.StatusOK || !strings.Contains(body, `"8.0"`) {
 		t.Errorf("the registry answers %d, %s", status, body)
 	}
-	if status, _ := get(t, s.url+"/v2/v2/ui/tags/list"); status != http.StatusOK {
+	if status, _ := get(t, s.url+"/v2/v2/ui/tags/list", ""); status != http.StatusOK {
 		t.Errorf("the registry answers %d", status)
 	}
 	// Who takes an image away finds that it is gone.
 	if err := os.RemoveAll(filepath.Join(dir, "v2")); err != nil {
 		t.Fatal(err)
 	}
-	if _, body := get(t, s.url+"/ui/"); !strings.Contains(body, "1 image in 2 repositories") {
+	if _, body := get(t, s.url+"/ui/", ""); !strings.Contains(body, "1 image in 2 repositories") {
 		t.Error(body)
 	}
 	s.stop()
@@ -76,7 +77,7 @@ func TestServePages(t *testing.T) {
 		t.Errorf("the log tells %d times of the broken layout: %s", n, s.stderr)
 	}
 	plain := serve(t, dir)
-	if status, body := get(t, plain.url+"/ui/"); status != http.StatusNotFound || !strings.Contains(body, "errors") {
+	if status, body := get(t, plain.url+"/ui/", ""); status != http.StatusNotFound || !strings.Contains(body, "errors") {
 		t.Errorf("without --ui: %d, %s", status, body)
 	}
 }
@@ -105,7 +106,7 @@ func TestServePagesUnderThePublicName(t *testing.T) {
 		"other.example":         {`data-signed="claimed"`, "other.example/org/esxi"},
 	} {
 		s := serve(t, images, "--ui", "--policy", policy, "--public-name", public)
-		_, body := get(t, s.url+"/ui/")
+		_, body := get(t, s.url+"/ui/", "")
 		for _, w := range want {
 			if !strings.Contains(body, w) {
 				t.Errorf("--public-name %q: the table lacks %q: %s", public, w, body)

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package registry_test
+package registrytest
 
 import (
 	"testing"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocated is how many bytes a file takes on the disk.
-func allocated(t *testing.T, path string) (int64, bool) {
+// Allocated is how many bytes a file takes on the disk, if that is known.
+func Allocated(t testing.TB, path string) (int64, bool) {
 	t.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
