@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/artifact/artifacttest"
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/registry"
@@ -30,15 +31,7 @@ func loadLatest(tb testing.TB, r *registry.Repository) (*artifact.Image, []byte)
 // packOf packs the image of a medium, and returns its disk's file too.
 func packOf(tb testing.TB, p imager.Profile, medium []byte) (r *registry.Repository, disk string) {
 	tb.Helper()
-	l := newLayout(tb)
-	packed, err := artifact.Pack(tb.Context(), sourceOf(tb, p, medium), l, artifact.PackOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r = registry.NewRepository(l)
-	if err := r.Tag(tb.Context(), packed.Index, artifact.LatestTag); err != nil {
-		tb.Fatal(err)
-	}
+	r, packed := artifacttest.Pack(tb, newLayout(tb), sourceOf(tb, p, medium))
 	disk, ok := r.LocalPath(packed.Disk)
 	if !ok {
 		tb.Fatal("the disk is not there")

@@ -13,9 +13,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/artifact/artifacttest"
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/imager"
-	"github.com/esxi-img/esxi-img/pkg/iso"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/tardisk"
 )
@@ -65,16 +65,7 @@ func source(tb testing.TB, p imager.Profile) *artifact.Source {
 
 func sourceOf(tb testing.TB, p imager.Profile, medium []byte) *artifact.Source {
 	tb.Helper()
-	r := bytes.NewReader(medium)
-	opened, err := iso.Open(r, r.Size())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	img, err := imager.New(opened, p)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s := artifact.SourceOf(img, opened, "esxi.iso", r)
+	s := artifacttest.Source(tb, medium, p)
 	s.Builder = "v1.2.3"
 	return s
 }
@@ -82,16 +73,7 @@ func sourceOf(tb testing.TB, p imager.Profile, medium []byte) *artifact.Source {
 // pack packs into a layout and tags the image latest.
 func pack(tb testing.TB, p imager.Profile) (*registry.Repository, *artifact.Packed) {
 	tb.Helper()
-	l := newLayout(tb)
-	packed, err := artifact.Pack(tb.Context(), source(tb, p), l, artifact.PackOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r := registry.NewRepository(l)
-	if err := r.Tag(tb.Context(), packed.Index, artifact.LatestTag); err != nil {
-		tb.Fatal(err)
-	}
-	return r, packed
+	return artifacttest.Pack(tb, newLayout(tb), source(tb, p))
 }
 
 // blobOf reads a blob of a layout from its file.

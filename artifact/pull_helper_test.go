@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/artifact/artifacttest"
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/plan"
@@ -47,16 +48,7 @@ const firmwareSize = 8<<20 + 1
 // packLarge packs the large medium's image into a layout and tags it latest.
 func packLarge(tb testing.TB, p imager.Profile) (*registry.Repository, *artifact.Packed) {
 	tb.Helper()
-	l := newLayout(tb)
-	packed, err := artifact.Pack(tb.Context(), sourceOf(tb, p, large()), l, artifact.PackOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r := registry.NewRepository(l)
-	if err := r.Tag(tb.Context(), packed.Index, artifact.LatestTag); err != nil {
-		tb.Fatal(err)
-	}
-	return r, packed
+	return artifacttest.Pack(tb, newLayout(tb), sourceOf(tb, p, large()))
 }
 
 // contentOf is how many bytes of an image are of files but the kickstart's.
@@ -145,14 +137,7 @@ func tryPull(ctx context.Context, tb testing.TB, from *registry.Repository, path
 // diskOf is the disk that a pull should make.
 func diskOf(tb testing.TB, r *registry.Repository) []byte {
 	tb.Helper()
-	d, err := r.Resolve(tb.Context(), artifact.LatestTag)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	img, err := artifact.Load(tb.Context(), r, d)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	img, _ := loadLatest(tb, r)
 	return assemble(tb, r, img)
 }
 

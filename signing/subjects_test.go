@@ -13,9 +13,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/artifact/artifacttest"
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/imager"
-	"github.com/esxi-img/esxi-img/pkg/iso"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/signing"
 )
@@ -35,20 +35,8 @@ func packedOf(tb testing.TB, medium []byte, profile imager.Profile) (*registry.R
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := bytes.NewReader(medium)
-	opened, err := iso.Open(r, r.Size())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	img, err := imager.New(opened, profile)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	p, err := artifact.Pack(tb.Context(), artifact.SourceOf(img, opened, "esxi.iso", r), l, artifact.PackOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return registry.NewRepository(l), p.Index
+	r, p := artifacttest.Pack(tb, l, artifacttest.Source(tb, medium, profile))
+	return r, p.Index
 }
 
 // pushJSON pushes a manifest.

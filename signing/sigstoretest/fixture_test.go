@@ -3,7 +3,6 @@
 package sigstoretest_test
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -15,9 +14,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/artifact"
+	"github.com/esxi-img/esxi-img/artifact/artifacttest"
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/imager"
-	"github.com/esxi-img/esxi-img/pkg/iso"
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 	"github.com/esxi-img/esxi-img/signing"
@@ -69,24 +68,7 @@ func pack(t *testing.T) (*registry.Repository, *artifact.Packed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	medium := bytes.NewReader(esxitest.Bytes())
-	opened, err := iso.Open(medium, medium.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err := imager.New(opened, imager.Profile{Headroom: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	packed, err := artifact.Pack(t.Context(), artifact.SourceOf(img, opened, "esxi.iso", medium), l, artifact.PackOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := registry.NewRepository(l)
-	if err := r.Tag(t.Context(), packed.Index, artifact.LatestTag); err != nil {
-		t.Fatal(err)
-	}
-	return r, packed
+	return artifacttest.Pack(t, l, artifacttest.Source(t, esxitest.Bytes(), imager.Profile{Headroom: 1 << 20}))
 }
 
 // push pushes the image to a repository of the registry. The first push ends
