@@ -119,7 +119,7 @@ func TestVerifyFlags(t *testing.T) {
 
 func TestPolicyFiles(t *testing.T) {
 	if _, err := os.Stat("/etc/esxi-img/policy.yaml"); err == nil {
-		t.Skip("this machine has a policy")
+		t.Fatal("this machine has a policy in /etc/esxi-img: move it away for the tests")
 	}
 	dir := verifyDir(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
