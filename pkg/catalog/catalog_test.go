@@ -3,9 +3,11 @@ package catalog_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +155,55 @@ func TestCache(t *testing.T) {
 	f.digestless = true
 	same()
 	f.asked(t, map[registrytest.RequestKind]int{registrytest.Manifests: 51}, 51)
+}
+
+// TestCacheIsTrimmed holds that what was written first goes, that what is not the
+// cache's stays, and that nobody else may read it.
+func TestCacheIsTrimmed(t *testing.T) {
+	f := many(t, 3)
+	dir := filepath.Join(t.TempDir(), "cache")
+	sparse := func(name string, size int64, age time.Duration) string {
+		path := filepath.Join(dir, "sha256", "ab", name)
+		when := time.Now().Add(-age)
+		err := errors.Join(
+			os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600), os.Truncate(path, size), os.Chtimes(path, when, when),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for path, stays := range map[string]bool{
+		sparse(strings.Repeat("a", 64), 70<<20, 5*time.Hour): false,
+		sparse(strings.Repeat("b", 64), 30<<20, 4*time.Hour): true,
+		sparse(strings.Repeat("c", 64), 60<<20, 3*time.Hour): true,
+		sparse("notes.txt", 1<<30, 6*time.Hour):              true,
+		sparse(".part-1", 1, 2*time.Hour):                    false,
+		sparse(".part-2", 1, time.Minute):                    true,
+	} {
+		defer func() {
+			if _, err := os.Stat(path); (err == nil) != stays {
+				t.Errorf("%s: %v", path, err)
+			}
+		}()
+	}
+	f.listing(t, catalog.Options{Cache: dir})
+	if runtime.GOOS == "windows" {
+		return
+	}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // TestCacheElsewhere holds that a cache that cannot be written to stops

@@ -34,7 +34,7 @@ func TestConstraint(t *testing.T) {
 				t.Errorf("%q does not take %s", c.constraint, release)
 			}
 		}
-		for _, release := range append(strings.Fields(c.not), "", "8.x", "99999999999.0") {
+		for _, release := range append(strings.Fields(c.not), "", "8.x", "223804799999.0") {
 			if parsed.Match(release) {
 				t.Errorf("%q takes %q", c.constraint, release)
 			}
@@ -69,9 +69,9 @@ func entries() []catalog.Entry {
 	alice := []catalog.Signer{{Identity: "alice@example.com", Key: "SHA256:0123456789abcdef", Name: "the lab"}}
 	return []catalog.Entry{
 		{Repository: "r", Tag: "broken", Problem: "x"},
-		{Repository: "r", Tag: "8.0", Version: "8.0.2-9999999", Release: "8.0.2", Build: "9999999", Created: day(3), Size: 2, Signed: catalog.StateVerified, Signers: alice},
-		{Repository: "r", Tag: "8.0.2-9999999", Version: "8.0.2-9999999", Release: "8.0.2", Build: "9999999", Created: day(3), Size: 2, Signed: catalog.StateVerified, Signers: alice},
-		{Repository: "r", Tag: "a-lab", Version: "8.0.2-9999999", Release: "8.0.2", Build: "9999999", Created: day(4), Size: 3, Variant: true, Signed: catalog.StateClaimed, Signers: alice},
+		{Repository: "r", Tag: "8.0", Version: "8.0.2-22380479", Release: "8.0.2", Build: "22380479", Created: day(3), Size: 2, Signed: catalog.StateVerified, Signers: alice},
+		{Repository: "r", Tag: "8.0.2-22380479", Version: "8.0.2-22380479", Release: "8.0.2", Build: "22380479", Created: day(3), Size: 2, Signed: catalog.StateVerified, Signers: alice},
+		{Repository: "r", Tag: "a-lab", Version: "8.0.2-22380479", Release: "8.0.2", Build: "22380479", Created: day(4), Size: 3, Variant: true, Signed: catalog.StateClaimed, Signers: alice},
 		{Repository: "r", Tag: "older", Release: "8.0.2", Build: "888", Created: day(5), Size: 1, Signed: catalog.StateNone},
 		{Repository: "r", Tag: "8.0.10", Release: "8.0.10", Build: "10000000", Created: day(1), Size: 5},
 		{Repository: "q", Tag: "7", Release: "8.0.2", Build: "1"},
@@ -97,15 +97,15 @@ func TestSelectAndSort(t *testing.T) {
 		order  string
 		want   string
 	}{
-		"all":        {catalog.Filter{}, "release", "7 8.0.10 8.0 8.0.2-9999999 a-lab older unknown broken"},
-		"by created": {catalog.Filter{}, "created", "7 older a-lab 8.0 8.0.2-9999999 8.0.10 unknown broken"},
-		"by size":    {catalog.Filter{}, "size", "7 8.0.10 a-lab 8.0 8.0.2-9999999 older unknown broken"},
-		"by tag":     {catalog.Filter{}, "tag", "7 8.0 8.0.10 8.0.2-9999999 a-lab older unknown broken"},
+		"all":        {catalog.Filter{}, "release", "7 8.0.10 8.0 8.0.2-22380479 a-lab older unknown broken"},
+		"by created": {catalog.Filter{}, "created", "7 older a-lab 8.0 8.0.2-22380479 8.0.10 unknown broken"},
+		"by size":    {catalog.Filter{}, "size", "7 8.0.10 a-lab 8.0 8.0.2-22380479 older unknown broken"},
+		"by tag":     {catalog.Filter{}, "tag", "7 8.0 8.0.10 8.0.2-22380479 a-lab older unknown broken"},
 		"release":    {catalog.Filter{Release: constraint}, "tag", "8.0.10"},
-		"newest":     {catalog.Filter{Newest: true}, "release", "7 8.0.10 8.0.2-9999999 unknown"},
-		"identity":   {catalog.Filter{SignedBy: "alice@example.com"}, "tag", "8.0 8.0.2-9999999"},
-		"key":        {catalog.Filter{SignedBy: "SHA256:0123456789ab", Newest: true}, "tag", "8.0.2-9999999"},
-		"name":       {catalog.Filter{SignedBy: "the lab"}, "tag", "8.0 8.0.2-9999999"},
+		"newest":     {catalog.Filter{Newest: true}, "release", "7 8.0.10 8.0.2-22380479 unknown"},
+		"identity":   {catalog.Filter{SignedBy: "alice@example.com"}, "tag", "8.0 8.0.2-22380479"},
+		"key":        {catalog.Filter{SignedBy: "SHA256:0123456789ab", Newest: true}, "tag", "8.0.2-22380479"},
+		"name":       {catalog.Filter{SignedBy: "the lab"}, "tag", "8.0 8.0.2-22380479"},
 		"short key":  {catalog.Filter{SignedBy: "SHA256:01"}, "tag", ""},
 		"somebody":   {catalog.Filter{SignedBy: "alice"}, "tag", ""},
 	} {

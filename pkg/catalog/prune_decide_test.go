@@ -44,7 +44,8 @@ func TestDecide(t *testing.T) {
 	made := func(day int) func(*manifest) {
 		return func(m *manifest) { m.created = time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
 	}
-	attached := "sha256-" + digest.FromString("1").Encoded()
+	attachedTo := func(name string) string { return "sha256-" + digest.FromString(name).Encoded() }
+	attached := attachedTo("1")
 	for name, c := range map[string]struct {
 		manifests map[string]*manifest
 		tags      string // TAG=MANIFEST ...
@@ -114,6 +115,11 @@ func TestDecide(t *testing.T) {
 		"a list of referrers": {
 			manifests: map[string]*manifest{"1": build("9"), "2": build("10"), "x": foreign(lists("y")), "y": foreign(about("1"))},
 			tags:      "8.0.2-9=1 8.0.2-10=2 " + attached + "=x " + attached + ".sig=y", want: "8.0.2-9",
+		},
+		"a list of referrers of what stays": {
+			manifests: map[string]*manifest{"1": build("9"), "2": build("10"), "x": foreign(lists("1"))},
+			tags:      "8.0.2-9=1 8.0.2-10=2 " + attachedTo("2") + "=x",
+			why:       map[string]string{"8.0.2-9": "the tag " + attachedTo("2") + " needs it"},
 		},
 		"broken, and without a build": {
 			manifests: map[string]*manifest{"1": build("", func(m *manifest) { m.problem = "x" }), "2": build("10"), "3": build("x"), "4": build("1.2"), "5": build("11", release("?"))},

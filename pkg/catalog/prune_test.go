@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/esxi-img/esxi-img/artifact"
 	"github.com/esxi-img/esxi-img/pkg/catalog"
+	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
 )
 
 // threeBuilds is a repository with builds 1, 2 and 3 of a release, the first with
@@ -106,6 +108,17 @@ func TestPrune(t *testing.T) {
 			},
 			left: "8.0.2-1 8.0.2-3", gone: 1,
 		},
+		"a tag is moved in the moment of its removal": {
+			change: func(f *fake) {
+				f.deletes = func(name string) int {
+					if name == string(digest.FromString(image("8.0.2", "2"))) {
+						f.tags["8.0.2-2"] = image("8.0.2", "4")
+					}
+					return 0
+				}
+			},
+			left: "8.0.2-2 8.0.2-3", gone: 2,
+		},
 		"a lie about what is attached": {
 			change: func(f *fake) {
 				other := f.blobs
@@ -116,6 +129,17 @@ func TestPrune(t *testing.T) {
 				}
 			},
 			left: "8.0.2-3", gone: 2,
+		},
+		"a manifest that cannot be read": {
+			change: func(f *fake) {
+				all := indexOf(image("8.0.2", "1"))
+				f.tags["all"] = indexOf(all)
+				f.blobs[digest.FromString(all)] = all
+				f.Tell(registrytest.Where(func(r *http.Request) bool {
+					return strings.HasSuffix(r.URL.Path, digest.FromString(all).String())
+				}, registrytest.Refuse(http.StatusForbidden, "")))
+			},
+			left: "8.0.2-1 8.0.2-2 8.0.2-3 all", some: "403",
 		},
 		"referrers that cannot be listed": {
 			change: func(f *fake) {
@@ -220,5 +244,60 @@ func TestPruneKeepsWhatIsShared(t *testing.T) {
 	}
 	if f.left() != "8.0.2-2" || f.blobs[d] == "" || f.blobs[digest.FromString(about(d, "a"))] == "" {
 		t.Error(f.left(), len(f.blobs))
+	}
+}
+
+// indexOf is somebody's index of another one.
+func indexOf(x string) string {
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%[1]q,"manifests":[{"mediaType":%[1]q,"digest":%[2]q,"size":%[3]d}]}`,
+		ocispec.MediaTypeImageIndex, digest.FromString(x), len(x))
+}
+
+// TestPruneReadsAllLevels keeps what an index lists that another one lists.
+func TestPruneReadsAllLevels(t *testing.T) {
+	f := threeBuilds(t)
+	below := image("8.0.2", "1")
+	for range 3 {
+		below = indexOf(below)
+		f.blobs[digest.FromString(below)] = below
+	}
+	f.tag("all", indexOf(below))
+	if _, err := catalog.Prune(t.Context(), f.open(t), catalog.PruneOptions{Keep: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if f.left() != "8.0.2-1 8.0.2-3 all" {
+		t.Error(f.left())
+	}
+}
+
+// TestPruneSharedList leaves the empty list of referrers that two images have
+// until the second of them goes.
+func TestPruneSharedList(t *testing.T) {
+	f := threeBuilds(t)
+	first, second := digest.FromString(image("8.0.2", "1")), digest.FromString(image("8.0.2", "2"))
+	tagOf := func(d digest.Digest) string { return "sha256-" + d.Encoded() }
+	const empty = `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[]}`
+	f.tag(tagOf(first), empty)
+	f.tag(tagOf(second), empty)
+	f.deletes = func(name string) int { // the second goes first
+		if name == string(first) {
+			return http.StatusForbidden
+		}
+		return 0
+	}
+	if _, err := catalog.Prune(t.Context(), f.open(t), catalog.PruneOptions{Keep: 1}); err == nil {
+		t.Error("no error")
+	}
+	if want := "8.0.2-1 8.0.2-3 " + tagOf(first); f.left() != want {
+		t.Errorf("left: %s, want %s", f.left(), want)
+	}
+}
+
+func TestPruneOptions(t *testing.T) {
+	f := threeBuilds(t)
+	for _, o := range []catalog.PruneOptions{{}, {Keep: -1}, {Keep: 1, RemoveTags: []string{"["}}} {
+		if out, err := catalog.Prune(t.Context(), f.open(t), o); out != nil || err == nil || f.left() != "8.0.2-1 8.0.2-2 8.0.2-3" {
+			t.Errorf("%+v: %v, %v", o, err, f.left())
+		}
 	}
 }

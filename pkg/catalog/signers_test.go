@@ -133,6 +133,28 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
+// crowd accepts everything, in many names.
+type crowd struct{}
+
+func (crowd) Verify(_ context.Context, s artifact.Subject) (*artifact.Verification, error) {
+	return &artifact.Verification{Digest: s.Descriptor.Digest.String(), Signers: make([]artifact.Signer, 1000)}, nil
+}
+
+// TestManySigners holds that a list stays one, whoever signs how often.
+func TestManySigners(t *testing.T) {
+	f := newFake(t)
+	f.tag("8.0", image("8.0.2", "1"))
+	claims := func(context.Context, artifact.Subject) ([]catalog.Signer, error) {
+		return make([]catalog.Signer, 1000), nil
+	}
+	if e := find(t, f.listing(t, catalog.Options{Signers: true, Claims: claims}), "8.0"); len(e.Signers) != 20 {
+		t.Errorf("%d claimed", len(e.Signers))
+	}
+	if e := find(t, f.listing(t, catalog.Options{Signers: true, Verifier: crowd{}}), "8.0"); len(e.Signers) != 20 {
+		t.Errorf("%d verified", len(e.Signers))
+	}
+}
+
 // TestMuchAttached holds that no more than a bound is read of what is attached.
 func TestMuchAttached(t *testing.T) {
 	f := newFake(t)
