@@ -13,6 +13,7 @@ import (
 	"github.com/esxi-img/esxi-img/pkg/customize"
 	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
+	"github.com/esxi-img/esxi-img/pkg/plan"
 )
 
 // diskIn is the disk in a qcow2 file.
@@ -157,5 +158,33 @@ func TestQCOW2InPlaceKeepsWhatItHas(t *testing.T) {
 	}
 	if err := tryWrite(t, name, customize.Changes{}, customize.WriteOptions{Output: name, Convert: true}); !errors.Is(err, customize.ErrNoChange) {
 		t.Errorf("in place without a change: %v", err)
+	}
+}
+
+// TestQCOW2MadeLarger tells when an image has to be customised: before its disk is
+// made larger than one of ours can be.
+func TestQCOW2MadeLarger(t *testing.T) {
+	b := image(t, imager.Profile{Headroom: 1 << 20})
+	q := filepath.Join(t.TempDir(), "q")
+	writeFile(t, write(t, b), customize.Changes{}, customize.WriteOptions{Output: q, Format: disk.QCOW2, Convert: true})
+	resized := func(size int64) {
+		file := read(t, q)
+		binary.BigEndian.PutUint64(file[24:], uint64(size))
+		binary.BigEndian.PutUint32(file[36:], 512) // what else an L1 table of one cluster has is zeros
+		if err := os.WriteFile(q, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := customize.Changes{Hostname: "esx1"}
+	resized(plan.MaxSize + 1<<20)
+	var input *imager.InputError
+	if err := tryWrite(t, q, c, customize.WriteOptions{Output: q + ".2"}); !errors.As(err, &input) || input.Advice != "customize the image before its disk is made larger" {
+		t.Errorf("%v", err)
+	}
+	// Below that it gets the size again that it was built with.
+	resized(int64(len(b)) + 1<<30)
+	writeFile(t, q, c, customize.WriteOptions{Output: q + ".2"})
+	if got := read(t, q+".2"); len(got) != len(b) {
+		t.Errorf("%d bytes, want %d", len(got), len(b))
 	}
 }
