@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -9,6 +10,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/pkg/esxitest"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
@@ -159,4 +163,43 @@ func TestPromoteOvertaken(t *testing.T) {
 	})
 	r := command(t.Context(), "copy", "--promote", b["22380471"], to, "--key", key)
 	r.ended(t, badRegistry, "is 8.0.2 build 22380472, and would become 8.0.2 build 22380471, which is older")
+}
+
+// TestPromoteOverOthers moves no tag from what cannot be compared, and promotes
+// an image as a whole only.
+func TestPromoteOverOthers(t *testing.T) {
+	dir := t.TempDir()
+	layout := builds(t, dir, "22380470")["22380470"]
+	key := filepath.Join(dir, "a.pub")
+	l := emptyLiar(t)
+	send := func(method, path, mediaType, body string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+l.Host+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", mediaType)
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusCreated {
+			t.Fatalf("%s: %s, %v", path, res.Status, err)
+		}
+	}
+	config := digest.FromString("{}").String()
+	send(http.MethodPost, "/v2/prod/esxi/blobs/uploads/?digest="+config, "application/octet-stream", "{}")
+	send(http.MethodPut, "/v2/prod/esxi/manifests/8.0", ocispec.MediaTypeImageManifest, fmt.Sprintf(
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},"layers":[]}`, ocispec.MediaTypeImageManifest, config))
+	to := l.Host + "/prod/esxi:8.0"
+	r := command(t.Context(), "copy", "--promote", layout, to, "--key", key)
+	r.ended(t, badRegistry, "cannot be compared")
+	run(t, "copy", "--promote", "--force", layout, to, "--key", key)
+
+	var shown struct{ Manifest string }
+	if err := json.Unmarshal([]byte(run(t, "inspect", "--json", layout)), &shown); err != nil || shown.Manifest == "" {
+		t.Fatalf("%+v, %v", shown, err)
+	}
+	r = command(t.Context(), "copy", "--promote", strings.TrimSuffix(layout, ":latest")+"@"+shown.Manifest, l.Host+"/prod/esxi:other", "--key", key)
+	r.ended(t, badInput, "is not an index")
 }
