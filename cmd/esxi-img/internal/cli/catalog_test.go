@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -81,5 +83,28 @@ func TestCatalogOfHostileTexts(t *testing.T) {
 				t.Errorf("%s: %s", name, r.stdout)
 			}
 		}
+	}
+}
+
+// TestPagesOfSilentRegistry holds that a registry that does not answer is no
+// broken image: there are no pages then.
+func TestPagesOfSilentRegistry(t *testing.T) {
+	l := liar(t)
+	dir := filepath.Join(t.TempDir(), "site")
+	html := func() ran {
+		return command(t.Context(), "catalog", l.Host+"/liar/esxi", "--html", dir, "--no-cache", "--retries", "0")
+	}
+	l.Tell(registrytest.On(http.MethodGet, registrytest.Blobs, registrytest.Refuse(http.StatusInternalServerError, "")))
+	r := html()
+	r.ended(t, badRegistry, "500")
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("there are pages")
+	}
+	// One that has lost the image's config is.
+	l.Tell(registrytest.On(http.MethodGet, registrytest.Blobs, registrytest.Refuse(http.StatusNotFound, "")))
+	r = html()
+	r.ended(t, done, "")
+	if pages, err := filepath.Glob(filepath.Join(dir, "image", "*.html")); err != nil || len(pages) != 1 {
+		t.Errorf("%v, %v", pages, err)
 	}
 }

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/esxi-img/esxi-img/pkg/registry"
 	"github.com/esxi-img/esxi-img/pkg/registry/registrytest"
@@ -80,5 +84,76 @@ func TestPruneHostileTags(t *testing.T) {
 		t.Error(err)
 	} else if entries, err := l.Entries(); err != nil || len(entries) == 0 || strings.Contains(run(t, "catalog", "oci:"+all), "22380470") {
 		t.Errorf("%d entries, %v", len(entries), err)
+	}
+}
+
+// TestPruneRewrittenVariant keeps what a variant is one of where a tool has left
+// out the annotations that say so: the config does.
+func TestPruneRewrittenVariant(t *testing.T) {
+	dir := t.TempDir()
+	b := builds(t, dir, "22380470", "22380471")
+	all := filepath.Join(dir, "all.oci")
+	for n, layout := range b {
+		run(t, "copy", "-q", layout, "oci:"+all+":8.0.2-"+n, "--insecure-skip-verify")
+	}
+	ks := filepath.Join(dir, "ks.cfg")
+	if err := os.WriteFile(ks, []byte("vmaccepteula\ninstall --firstdisk\nnetwork --bootproto=dhcp\n%include /tmp/rootpw\nreboot\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "push", "-q", "oci:"+all+":lab", "--base", "oci:"+all+":8.0.2-22380470", "--kickstart", ks, "--insecure-skip-verify")
+	rewriteTag(t, all, "lab")
+	shown := run(t, "prune", "oci:"+all, "--keep", "1")
+	if !strings.HasPrefix(shown, "removed  0 of 3") || !strings.Contains(shown, "the tag lab needs it") {
+		t.Error(shown)
+	}
+	run(t, "pull", "oci:"+all+":lab", "-o", filepath.Join(dir, "lab.img"), "--insecure-skip-verify")
+}
+
+// rewriteTag takes the annotations out of what a tag of a layout names, and of
+// what that lists.
+func rewriteTag(t *testing.T, dir, tag string) {
+	t.Helper()
+	blob := func(d digest.Digest) string { return filepath.Join(dir, "blobs", "sha256", d.Encoded()) }
+	read := func(path string, to any) {
+		raw, err := os.ReadFile(path)
+		if err == nil {
+			err = json.Unmarshal(raw, to)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(d *ocispec.Descriptor, from any) {
+		raw, err := json.Marshal(from)
+		if err == nil {
+			d.Digest, d.Size = digest.FromBytes(raw), int64(len(raw))
+			err = os.WriteFile(blob(d.Digest), raw, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var index ocispec.Index
+	read(filepath.Join(dir, "index.json"), &index)
+	i := slices.IndexFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.Annotations[ocispec.AnnotationRefName] == tag })
+	if i < 0 {
+		t.Fatal("there is no tag " + tag)
+	}
+	var top ocispec.Index
+	read(blob(index.Manifests[i].Digest), &top)
+	for j := range top.Manifests {
+		var m ocispec.Manifest
+		read(blob(top.Manifests[j].Digest), &m)
+		delete(m.Annotations, ocispec.AnnotationBaseImageDigest)
+		write(&top.Manifests[j], m)
+	}
+	delete(top.Annotations, ocispec.AnnotationBaseImageDigest)
+	write(&index.Manifests[i], top)
+	raw, err := json.Marshal(index)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "index.json"), raw, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
