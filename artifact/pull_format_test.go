@@ -116,6 +116,39 @@ func TestPullToFormatGoesOn(t *testing.T) {
 	only(t, dir, "esxi.qcow2")
 }
 
+// TestPullToFormatChecks: what lies raw beside the output is checked once more
+// when that is made of it.
+func TestPullToFormatChecks(t *testing.T) {
+	layout, packed := packLarge(t, imager.Profile{})
+	s := serve(t, layout)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "esxi.qcow2")
+	payload := packed.Config.Files[len(packed.Config.Files)/2]
+	opts := skip
+	opts.Progress = beforeWriting{func() {
+		f, err := os.OpenFile(filepath.Join(dir, ".esxi.qcow2.partial"), os.O_WRONLY, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if _, err := f.WriteAt([]byte("flipped"), payload.Offset); err != nil {
+			t.Error(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}}
+	if _, err := pullFormat(t.Context(), t, s.repo, path, artifact.FileOptions{Format: disk.QCOW2}, opts); err == nil {
+		t.Error("it was not noticed")
+	}
+	only(t, dir, ".esxi.qcow2.partial")
+	p, err := pullFormat(t.Context(), t, s.repo, path, artifact.FileOptions{Format: disk.QCOW2}, skip)
+	if err != nil || p.Fetched == 0 {
+		t.Errorf("the next pull: %+v, %v", p, err)
+	}
+	only(t, dir, "esxi.qcow2")
+}
+
 // TestSeedsInQCOW2 are read as raw ones are.
 func TestSeedsInQCOW2(t *testing.T) {
 	layout, _ := packLarge(t, imager.Profile{})

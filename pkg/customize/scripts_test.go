@@ -2,11 +2,15 @@ package customize_test
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/esxi-img/esxi-img/pkg/customize"
+	"github.com/esxi-img/esxi-img/pkg/disk"
 	"github.com/esxi-img/esxi-img/pkg/imager"
 	"github.com/esxi-img/esxi-img/pkg/kickstart"
 	"github.com/esxi-img/esxi-img/pkg/plan"
@@ -82,6 +86,70 @@ func TestHostScripts(t *testing.T) {
 		told := slices.ContainsFunc(r.Step().Edits, func(e customize.Edit) bool { return e.What == "host scripts" })
 		if told == bytes.Equal(c.module, c.want) {
 			t.Errorf("%s: told of: %v", name, told)
+		}
+	}
+}
+
+// TestWhatElseIsInTheModule leaves it there.
+func TestWhatElseIsInTheModule(t *testing.T) {
+	b := image(t, imager.Profile{Headroom: 1 << 20})
+	entries, err := tardisk.Read(bytes.NewReader(fileIn(t, b, imager.KickstartFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = withFile(t, b, imager.KickstartFile, tarOf(t, append(entries, tardisk.Entry{Path: "esxiimg/extra", Data: []byte("mine")})))
+	_, after := customized(t, b, customize.Changes{Hostname: "x"})
+	entries, err = tardisk.Read(bytes.NewReader(fileIn(t, after, imager.KickstartFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(entries, func(e tardisk.Entry) bool { return e.Path == "esxiimg/extra" && string(e.Data) == "mine" }) {
+		t.Error("it is gone")
+	}
+}
+
+// TestFragmented brings together a file that another tool has put elsewhere in
+// parts, though its beginning is where it was.
+func TestFragmented(t *testing.T) {
+	b := image(t, imager.Profile{Headroom: 1 << 20})
+	img := open(t, b)
+	file := slices.MaxFunc(img.Files, func(a, b plan.File) int { return cmp.Compare(a.Size, b.Size) })
+	want := fileIn(t, b, file.Path)
+	// The last cluster goes to the end of the volume.
+	le := binary.LittleEndian
+	volume := b[disk.PartitionStart:]
+	sector := int64(le.Uint16(volume[11:]))
+	cluster, reserved, fats, fat := int64(volume[13])*sector, int64(le.Uint16(volume[14:]))*sector, int64(volume[16]), int64(le.Uint32(volume[36:]))*sector
+	data := reserved + fats*fat
+	first := (file.Offset-disk.PartitionStart-data)/cluster + 2
+	last := first + (file.Size-1)/cluster
+	spare := (int64(le.Uint32(volume[32:]))*sector-data)/cluster + 1
+	for i := range fats {
+		at := volume[reserved+i*fat:]
+		if le.Uint32(at[4*spare:]) != 0 {
+			t.Fatal("the cluster is in use")
+		}
+		copy(at[4*spare:][:4], at[4*last:][:4])
+		clear(at[4*last:][:4])
+		le.PutUint32(at[4*(last-1):], uint32(spare))
+	}
+	from := volume[data+(last-2)*cluster:][:cluster]
+	copy(volume[data+(spare-2)*cluster:], from)
+	copy(from, bytes.Repeat([]byte("rubbish "), int(cluster/8)))
+	if !bytes.Equal(fileIn(t, b, file.Path), want) {
+		t.Fatal("the file is another one")
+	}
+
+	out := filepath.Join(t.TempDir(), "out")
+	for name, opts := range map[string]customize.WriteOptions{"raw": {}, "qcow2": {Format: disk.QCOW2}} {
+		opts.Output, opts.Replace = out, true
+		writeFile(t, write(t, b), customize.Changes{Hostname: "x"}, opts)
+		after := read(t, out)
+		if opts.Format == disk.QCOW2 {
+			after = diskIn(t, out)
+		}
+		if !bytes.Equal(fileIn(t, after, file.Path), want) {
+			t.Errorf("%s: the file is another one", name)
 		}
 	}
 }

@@ -54,6 +54,7 @@ hosts:
   - name: esx2
     mac: [00-25-b5-00-00-02, 0025.b500.0003]
     hostname: other.example.com
+    configDrive: mine/{name}
     kickstart: own.cfg
     serialConsole: false
     kernelopts: [own=2]
@@ -77,7 +78,7 @@ hosts:
 			Hostname: "esx1.example.com", ConfigDrive: in("drives/esx1"), Content: option.Content{KernelOpts: []string{"host=esx1"}}, Host: option.Host{SerialConsole: true},
 		}},
 		{Name: "esx2", Line: 15, MACs: []string{"00:25:b5:00:00:02", "00:25:b5:00:00:03"}, Own: option.Customize{
-			Hostname: "other.example.com", ConfigDrive: in("drives/esx2"),
+			Hostname: "other.example.com", ConfigDrive: in("mine/esx2"),
 			Content: option.Content{Kickstart: in("own.cfg"), KernelOpts: []string{"host=esx2", "own=2"}},
 			Host:    option.Host{RootPasswordHash: "$6$x"}, ConfigDriveAs: "partition", ConfigDriveSize: 2 << 20,
 		}},
