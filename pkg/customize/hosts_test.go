@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -331,5 +333,29 @@ func TestOver(t *testing.T) {
 	}
 	if base.Files["x"].Name != "base" || base.Snippets[0].Body == own.Snippets[0].Body || base.Host.KernelOpts[0] != "a=1" {
 		t.Error("the base was changed")
+	}
+}
+
+// TestHostsAtOnce works on up to four, as docs/customize.md says.
+func TestHostsAtOnce(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	name, dir := write(t, image(t, imager.Profile{Headroom: 1 << 20})), t.TempDir()
+	var now, most atomic.Int32
+	var hosts []customize.Host
+	for n := range 12 {
+		h := host(dir, fmt.Sprintf("esx%d", n))
+		changes := h.Changes
+		h.Changes = func() (customize.Changes, error) {
+			defer now.Add(-1)
+			n := now.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			time.Sleep(50 * time.Millisecond)
+			return changes()
+		}
+		hosts = append(hosts, h)
+	}
+	if _, err := writeHosts(t, t.Context(), name, hosts, customize.HostsOptions{DryRun: true}); err != nil || most.Load() != 4 {
+		t.Errorf("%d at once, %v", most.Load(), err)
 	}
 }
