@@ -154,3 +154,27 @@ func TestFragmented(t *testing.T) {
 		}
 	}
 }
+
+// TestDiffers tells how much is written anew, which docs/customize.md calls some
+// ten kilobytes.
+func TestDiffers(t *testing.T) {
+	b := image(t, imager.Profile{Headroom: 1 << 20})
+	name, out := write(t, b), filepath.Join(t.TempDir(), "out")
+	c := customize.Changes{
+		Kickstart: &customize.File{Name: "my.cfg", Data: []byte("vmaccepteula\n%include /tmp/rootpw\n%include /tmp/network\n%include /tmp/install\nreboot\n")},
+		Hostname:  "esx1", KernelOpts: []string{"a=b"}, Host: imager.HostOptions{RootHash: hash},
+	}
+	dry := writeFile(t, name, c, customize.WriteOptions{Output: out, DryRun: true})
+	done := writeFile(t, name, c, customize.WriteOptions{Output: out})
+	var differs int64
+	after := read(t, out)
+	for at := 0; at < len(b); at += 4096 {
+		if end := min(at+4096, len(b)); !bytes.Equal(b[at:end], after[at:end]) {
+			differs += int64(end - at)
+		}
+	}
+	// The last kilobytes of the disk and of the volume may be part of a block.
+	if d := done.Differs; d > differs || d < differs/2 || d > 100<<10 || dry.Differs != d {
+		t.Errorf("told are %d and %d bytes, in blocks %d differ", done.Differs, dry.Differs, differs)
+	}
+}
