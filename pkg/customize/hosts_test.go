@@ -92,7 +92,7 @@ func TestOneHostFails(t *testing.T) {
 	wrong := errors.New("no config drive")
 	underscore := host(dir, "esx_3") // no host name
 	hosts := []customize.Host{host(dir, "esx1"), bad(dir, "esx2", wrong), underscore, host(dir, "esx4")}
-	results, err := writeHosts(t, t.Context(), name, hosts, customize.HostsOptions{})
+	results, err := writeHosts(t, t.Context(), name, hosts, customize.HostsOptions{Workers: 1}) // one after the other
 	if err != nil {
 		t.Fatal(err)
 	}
