@@ -142,3 +142,43 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// TestHostFilesKeepArguments: a module that is a host's own has other
+// arguments no more than another.
+func TestHostFilesKeepArguments(t *testing.T) {
+	base := netbootOf(t, imager.Profile{Headroom: 1 << 20})
+	host := netbootOf(t, imager.Profile{Headroom: 1 << 20, Host: imager.HostOptions{SerialConsole: true}})
+	edited := 0
+	for n := range host.Plan.Files {
+		f := &host.Plan.Files[n]
+		if f.Path != imager.NetbootConfig {
+			continue
+		}
+		data := make([]byte, f.Size)
+		if err := f.ReadContent(data, 0); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(string(data), "esxiks.tgz", "esxiks.tgz a=1 b", 1)
+		text = strings.Replace(text, "esxiimg.tgz", "esxiimg.tgz c", 1)
+		f.Size, f.Content, f.Expect = int64(len(text)), strings.NewReader(text), nil
+		edited++
+	}
+	own, err := host.HostFiles(base, []string{"00:25:b5:00:00:0a"})
+	if err != nil || edited != 1 {
+		t.Fatal(err, edited)
+	}
+	var data []byte
+	for _, f := range own {
+		if strings.HasSuffix(f.Path, "/"+imager.NetbootConfig) {
+			data = make([]byte, f.Size)
+			if err := f.ReadContent(data, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, want := range []string{"01-00-25-b5-00-00-0a/esxiks.tgz a=1 b", " esxiimg.tgz c"} {
+		if !strings.Contains(string(data), want) {
+			t.Errorf("%q is not in %s", want, data)
+		}
+	}
+}

@@ -212,3 +212,20 @@ func TestMasterRockRidge(t *testing.T) {
 		t.Errorf("a long name: %v", err)
 	}
 }
+
+// TestMasterOrder: records lie by name, then by extension, as if both were filled
+// up with blanks (ECMA-119 9.3): a dash does not come before the dot.
+func TestMasterOrder(t *testing.T) {
+	p, err := Master([]plan.File{masterFile("AB", "1"), masterFile("A-B", "2"), masterFile("A.C", "3"), masterFile("A.B", "4"), masterFile("A", "5")}, nil, MasterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, last := bytesOf(t, p), 0
+	for _, name := range []string{"A.;1", "A.B;1", "A.C;1", "A-B.;1", "AB.;1"} {
+		at := bytes.Index(image, append([]byte{byte(len(name))}, name...))
+		if at <= last {
+			t.Errorf("%s is at %d, what comes before it at %d", name, at, last)
+		}
+		last = at
+	}
+}

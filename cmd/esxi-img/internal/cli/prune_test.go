@@ -157,3 +157,33 @@ func rewriteTag(t *testing.T, dir, tag string) {
 		t.Fatal(err)
 	}
 }
+
+// TestPruneOfServed removes tags there, and the room is freed in the folder.
+func TestPruneOfServed(t *testing.T) {
+	dir := t.TempDir()
+	b := builds(t, dir, "22380470", "22380471")
+	images := filepath.Join(dir, "images")
+	if err := os.Mkdir(images, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, images)
+	for n, layout := range b {
+		run(t, "copy", "-q", layout, s.host+"/esxi:8.0.2-"+n, "--insecure-skip-verify")
+	}
+	blobs := func() int {
+		found, err := filepath.Glob(filepath.Join(images, "esxi", "blobs", "sha256", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	run(t, "prune", s.host+"/esxi", "--keep", "1")
+	before := blobs()
+	s.stop()
+	<-s.ended
+	run(t, "prune", "oci:"+filepath.Join(images, "esxi"), "--keep", "1")
+	// An image has an index, a manifest, a config and three layers at least.
+	if after := blobs(); before-after < 5 || after < 6 {
+		t.Errorf("%d blobs, and %d before", after, before)
+	}
+}
