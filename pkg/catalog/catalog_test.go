@@ -173,21 +173,20 @@ func TestCacheIsTrimmed(t *testing.T) {
 		}
 		return path
 	}
-	for path, stays := range map[string]bool{
+	wanted := map[string]bool{
 		sparse(strings.Repeat("a", 64), 70<<20, 5*time.Hour): false,
 		sparse(strings.Repeat("b", 64), 30<<20, 4*time.Hour): true,
 		sparse(strings.Repeat("c", 64), 60<<20, 3*time.Hour): true,
 		sparse("notes.txt", 1<<30, 6*time.Hour):              true,
 		sparse(".part-1", 1, 2*time.Hour):                    false,
 		sparse(".part-2", 1, time.Minute):                    true,
-	} {
-		defer func() {
-			if _, err := os.Stat(path); (err == nil) != stays {
-				t.Errorf("%s: %v", path, err)
-			}
-		}()
 	}
 	f.listing(t, catalog.Options{Cache: dir})
+	for path, stays := range wanted {
+		if _, err := os.Stat(path); (err == nil) != stays {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
 	if runtime.GOOS == "windows" {
 		return
 	}

@@ -272,6 +272,7 @@ func TestOpenQCOW2Refuses(t *testing.T) {
 		"an L1 table of 0 bytes":         u32(36, 0),
 		"L1 table, 8 bytes at 9":         u64(40, 9e18),
 		"name of the file behind it has": u64(8, 104),
+		"1024 bytes, 1 to 1023 are":      func(b []byte) []byte { return u32(16, 1024)(u64(8, 104)(b)) },
 		"corrupt":                        u64(72, 2),
 		"data are in another file":       u64(72, 4),
 		"compression type 0":             u64(72, 8),
