@@ -364,3 +364,25 @@ func FuzzOpenQCOW2(f *testing.F) {
 }
 
 func qcowHeader(file []byte) int { return int(binary.BigEndian.Uint32(file[100:])) + 16 }
+
+// TestCompressedBesideOthers: what is compressed goes on in the next cluster only
+// where that is free, not where one lies that could not be made smaller.
+func TestCompressedBesideOthers(t *testing.T) {
+	noise := make([]byte, 24*cluster)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise) // never fails
+	for n := 0; n < 24; n += 2 {
+		clear(noise[n*cluster+(40<<10) : (n+1)*cluster]) // takes more than half of a cluster
+	}
+	var b plan.Builder
+	b.Literal(noise)
+	p, err := b.Build(512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := compressed(t, p, 0)
+	d, err := disk.OpenQCOW2(bytes.NewReader(file), int64(len(file)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameDisk(t, "mixed", p, d)
+}
