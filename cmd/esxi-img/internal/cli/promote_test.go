@@ -171,7 +171,7 @@ func TestPromoteOverOthers(t *testing.T) {
 	dir := t.TempDir()
 	layout := builds(t, dir, "22380470")["22380470"]
 	key := filepath.Join(dir, "a.pub")
-	l := emptyLiar(t)
+	l := registrytest.ServeLiar(t)
 	send := func(method, path, mediaType, body string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+l.Host+path, strings.NewReader(body))
