@@ -1,6 +1,6 @@
 package artifact
 
-import "github.com/esxi-img/esxi-img/pkg/plan"
+import "github.com/esxi-img/esxi-img/pkg/disk"
 
 // The limits of the format. What breaks one is refused before it is used.
 const (
@@ -11,7 +11,7 @@ const (
 	// 100 KiB.
 	MaxConfig = 4 << 20
 	// MaxDisk is the largest disk, in bytes: 16 GiB.
-	MaxDisk = plan.MaxSize
+	MaxDisk = disk.MaxSize
 	// MaxFiles is the most files on a disk. An installer has 200.
 	MaxFiles = 4096
 	// MaxDirectories is the most directories on a disk.

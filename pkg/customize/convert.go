@@ -33,13 +33,17 @@ func (w *writing) convert(ctx context.Context, out *outfile.File) (*Written, err
 // written to the disk: then all of it is looked at.
 func (w *writing) samePlan(ctx context.Context) (*plan.Plan, error) {
 	p, err := w.image.Plan()
-	if err == nil && p.Size == w.source.Size {
+	size := w.image.Size - w.image.Size%int64(w.image.Layout.SectorSize)
+	if err == nil && w.image.onDevice {
+		return p, nil
+	}
+	if err == nil && p.Size == size {
 		r := &Result{Plan: p, offsets: w.image.keptOffsets(p)}
 		if differs, err := update(ctx, w.disk, nil, r); err != nil || differs == 0 {
 			return p, err
 		}
 	}
-	return scan(ctx, w.disk, w.source.Size, w.image.Layout.SectorSize)
+	return scan(ctx, w.disk, size, w.image.Layout.SectorSize)
 }
 
 // keptOffsets are where the payload lies that a plan of the image puts where it
@@ -72,6 +76,12 @@ func scan(ctx context.Context, r io.ReaderAt, size int64, sectorSize int) (*plan
 			return nil, err
 		}
 		window := buf[:min(windowSize, size-at)]
+		if disk.NextData(r, at, size) >= at+int64(len(window)) {
+			run(from, at)
+			b.Zero(int64(len(window)))
+			from = at + int64(len(window))
+			continue
+		}
 		if n, err := r.ReadAt(window, at); n < len(window) {
 			return nil, &plan.ReadError{Path: "the image", Err: short(err)}
 		}

@@ -18,29 +18,50 @@ const (
 	copyBuffers = 8
 	// writebackSize is how much is handed to the disk at a time, in bytes.
 	writebackSize = 8 << 20
+	// forgetBehind is how far behind both copy and digest a file that is replaced
+	// is forgotten, in bytes.
+	forgetBehind = 16 << 20
 )
 
-// copyInKernel copies runs to an empty file without reading them here, and says
-// whether it could. The digest is found meanwhile: hashing is slower than
-// copying, and does not hold it up.
-func copyInKernel(ctx context.Context, to, from *os.File, runs []run, sum io.Writer, size int64, report progress.Reporter) (bool, error) {
-	disk.MakeSparse(to)
-	if err := to.Truncate(size); err != nil {
+// copyInKernel copies runs to an empty file without reading them here. The
+// digest is found meanwhile: hashing is slower than copying, and does not hold it
+// up.
+type copyInKernel struct {
+	from, to *os.File
+	runs     []run
+	sum      io.Writer
+	report   progress.Reporter
+	// last says that nobody will read the file any more: what the system keeps
+	// of it in memory is given back behind both, and need not be when the copy
+	// takes its name.
+	last bool
+
+	copied atomic.Int64 // up to where
+	read   chan int64   // up to where it was hashed
+}
+
+// run says whether the kernel could.
+func (c *copyInKernel) run(ctx context.Context, size int64) (bool, error) {
+	disk.MakeSparse(c.to)
+	if err := c.to.Truncate(size); err != nil {
 		return false, err
 	}
-	if len(runs) == 0 || copyRange(to, from, runs[0].at, min(runs[0].n, windowSize)) != nil {
+	if len(c.runs) == 0 || copyRange(c.to, c.from, c.runs[0].at, min(c.runs[0].n, windowSize)) != nil {
 		return false, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.read = make(chan int64, 1)
 	var wg sync.WaitGroup
 	var hashErr error
 	wg.Go(func() {
-		if hashErr = readAll(ctx, sum, from, size); hashErr != nil {
+		defer close(c.read)
+		if hashErr = readAll(ctx, c.sum, c.from, size, c.hashed); hashErr != nil {
 			cancel()
 		}
 	})
-	err := copyRuns(ctx, to, from, runs, report)
+	wg.Go(c.forget)
+	err := c.copy(ctx)
 	if err != nil {
 		cancel()
 	}
@@ -51,22 +72,44 @@ func copyInKernel(ctx context.Context, to, from *os.File, runs []run, sum io.Wri
 	return true, errors.Join(hashErr, err)
 }
 
-func copyRuns(ctx context.Context, to, from *os.File, runs []run, report progress.Reporter) error {
-	for _, r := range runs {
+func (c *copyInKernel) copy(ctx context.Context) error {
+	for _, r := range c.runs {
 		for r.n > 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			n := min(r.n, writebackSize)
-			if err := copyRange(to, from, r.at, n); err != nil {
+			if err := copyRange(c.to, c.from, r.at, n); err != nil {
 				return err
 			}
-			disk.StartWriteback(to, r.at, n)
-			report.Add(n)
+			disk.StartWriteback(c.to, r.at, n)
+			c.report.Add(n)
 			r.at, r.n = r.at+n, r.n-n
+			c.copied.Store(r.at)
 		}
 	}
 	return nil
+}
+
+// hashed tells forget, unless that has not heard of the last time.
+func (c *copyInKernel) hashed(at int64) {
+	select {
+	case c.read <- at:
+	default:
+	}
+}
+
+// forget gives back what was hashed and copied.
+func (c *copyInKernel) forget() {
+	done := int64(0)
+	for hashed := range c.read {
+		// What was read just now the kernel would have to collect from all CPUs.
+		end := min(hashed, c.copied.Load()) - forgetBehind
+		if c.last && end-done >= writebackSize {
+			disk.DropCache(c.from, done, end-done)
+			done = end
+		}
+	}
 }
 
 // run is a part of a disk, in bytes.

@@ -184,7 +184,8 @@ type hostsRun struct {
 	image   *Image
 	before  os.FileInfo
 	source  Source
-	media   bool // what comes of it is no disk
+	size    int64 // of the disk, in bytes
+	media   bool  // what comes of it is no disk
 	workers int
 }
 
@@ -205,7 +206,7 @@ func openHosts(ctx context.Context, file *os.File, open disk.OpenBacking, zeros 
 	if run.disk, size, run.as, err = openDisk(file, size, open); err != nil {
 		return nil, err
 	}
-	if run.image, err = Open(run.disk, size); err != nil {
+	if run.image, err = openImage(run.disk, size, before); err != nil {
 		return nil, err
 	}
 	if workers <= 0 {
@@ -216,10 +217,11 @@ func openHosts(ctx context.Context, file *os.File, open disk.OpenBacking, zeros 
 	if zeros != nil {
 		to = io.MultiWriter(sum, zeros)
 	}
-	if err := readAll(ctx, to, run.disk, size); err != nil {
+	if err := readAll(ctx, to, run.disk, run.image.End, nil); err != nil {
 		return nil, err
 	}
-	run.source = Source{Name: filepath.Base(file.Name()), Digest: digestText(sum.Sum(nil)), Size: size}
+	run.source = Source{Name: filepath.Base(file.Name()), Digest: digestText(sum.Sum(nil)), Size: run.image.End}
+	run.size = size
 	return run, nil
 }
 
@@ -316,7 +318,7 @@ func (w *hostsWriter) prepareBacking(ctx context.Context) error {
 	if b == nil {
 		return nil
 	}
-	w.backing = disk.Backing{Path: b.Path, Format: w.run.as, Disk: w.run.disk, Size: w.run.source.Size, Zeros: w.zeros}
+	w.backing = disk.Backing{Path: b.Path, Format: w.run.as, Disk: w.run.disk, Size: w.run.size, Zeros: w.zeros}
 	if b.Write == "" {
 		return nil
 	}

@@ -33,8 +33,9 @@ type Image struct {
 	Layout disk.Layout
 	Files  []plan.File // Offset is on the disk
 	Dirs   []string
-	// Size of the disk, in bytes.
-	Size int64
+	// Size of the disk, in bytes; End is where the one ends that the partition
+	// table was made for. What lies behind that is room which was added later.
+	Size, End int64
 	// Record tells how it was customised, nil if it was not.
 	Record   *Record
 	Warnings []imager.Warning
@@ -44,11 +45,20 @@ type Image struct {
 	settings   imager.HostSettings
 	drive      *imageDrive
 	fragmented bool // some file is not one run of clusters
+	onDevice   bool
 }
 
 // Open reads an image of ours of the given size, in bytes. What it can't be is
 // an *imager.InputError, which wraps ErrNotOurs where another tool made it.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
+	img, err := open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return img, img.keepRoom()
+}
+
+func open(r io.ReaderAt, size int64) (*Image, error) {
 	img := &Image{Size: size}
 	// 1. The partition table, the backup where the first one is damaged.
 	partition, err := img.readTable(r)
@@ -73,6 +83,7 @@ func (i *Image) readTable(r io.ReaderAt) (disk.Partition, error) {
 	if err != nil {
 		return disk.Partition{}, foreign(r, i.Size, err)
 	}
+	i.End = table.End
 	if table.FromBackup {
 		i.Warnings = append(i.Warnings, imager.Warning{
 			Input: "GPT", Message: "the primary table is damaged: the backup at the end of the disk is used", Advice: "what is written has both",
@@ -112,6 +123,24 @@ func foreign(r io.ReaderAt, size int64, why error) error {
 		return &imager.InputError{Err: fmt.Errorf("%w: %w", ErrNotOurs, why), Advice: adviceOurs}
 	}
 	return &imager.InputError{Err: fmt.Errorf("%w: %s", ErrNotOurs, content.Description), Advice: adviceOurs}
+}
+
+// keepRoom makes the layout that of a disk which was made larger than it has to
+// be: who did so wants the room.
+func (i *Image) keepRoom() error {
+	least := i.Layout.Least()
+	if i.End > least {
+		i.Layout.DiskSize = i.End
+	}
+	if whole := i.Size - i.Size%int64(i.Layout.SectorSize); whole > max(i.End, least) {
+		i.Layout.MediumSize = whole
+	}
+	if size := max(i.Layout.DiskSize, i.Layout.MediumSize); size > plan.MaxSize {
+		return &imager.InputError{
+			Err: fmt.Errorf("has a disk of %d bytes, at most %d are taken", size, int64(plan.MaxSize)), Advice: "customize the image before its disk is made larger",
+		}
+	}
+	return nil
 }
 
 // readVolume notes what plans the same volume again.

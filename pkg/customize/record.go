@@ -40,7 +40,9 @@ type Source struct {
 	// Digest is "sha256:" and the digest of the raw disk, or of the image
 	// manifest in a registry.
 	Digest string `json:"digest"`
-	Size   int64  `json:"size"` // of the disk, in bytes
+	// Size of the disk that the digest is of, in bytes: up to the end that its
+	// partition table has, whatever was added to the disk behind that.
+	Size int64 `json:"size"`
 }
 
 // Edit is one change, in words.

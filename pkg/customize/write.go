@@ -161,10 +161,10 @@ func (w *writing) open(size int64, file os.FileInfo) error {
 	if w.disk, size, w.as, err = openDisk(w.file, size, w.opts.Backing); err != nil {
 		return err
 	}
-	if w.image, err = Open(w.disk, size); err != nil {
+	if w.image, err = openImage(w.disk, size, file); err != nil {
 		return err
 	}
-	w.source = Source{Name: filepath.Base(w.file.Name()), Digest: digestText(nil), Size: size}
+	w.source = Source{Name: filepath.Base(w.file.Name()), Digest: digestText(nil), Size: w.image.End}
 	if old, err := os.Stat(w.opts.Output); err == nil {
 		w.inPlace = os.SameFile(old, file)
 	}
@@ -200,10 +200,21 @@ func openDisk(r io.ReaderAt, size int64, open disk.OpenBacking) (io.ReaderAt, in
 	if errors.As(err, &refused) {
 		return nil, 0, as, &imager.InputError{Err: err, Advice: refused.Advice}
 	}
-	if err == nil && as != disk.Raw && size > plan.MaxSize {
-		return nil, 0, as, &imager.InputError{Err: fmt.Errorf("has a disk of %d bytes, more than an image of ours can have (%d)", size, int64(plan.MaxSize)), Advice: "customize the image before its disk is made larger"}
-	}
 	return out, size, as, err
+}
+
+// openImage opens the image that a file or a device holds. Nobody asked for the
+// size that a device has: what is made of such an image has the least.
+func openImage(r io.ReaderAt, size int64, file os.FileInfo) (*Image, error) {
+	if file.Mode().IsRegular() {
+		return Open(r, size)
+	}
+	img, err := open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	img.onDevice = true
+	return img, nil
 }
 
 // create begins the output; nil for a dry run.
@@ -260,7 +271,7 @@ func (w *writing) copyAndDigest(ctx context.Context, out *outfile.File) error {
 	sum := sha256.New()
 	// A file that shares its blocks is a copy already.
 	if out == nil || !w.raw() || w.as == disk.Raw && disk.Clone(out.File, w.file) {
-		if err := readAll(ctx, sum, w.disk, w.source.Size); err != nil {
+		if err := readAll(ctx, sum, w.disk, w.source.Size, nil); err != nil {
 			return err
 		}
 	} else if err := w.copy(ctx, out, sum); err != nil {
@@ -283,7 +294,8 @@ func (w *writing) copy(ctx context.Context, out *outfile.File, sum hash.Hash) er
 	report.Start(w.phase(), total)
 	defer report.Done()
 	if w.as == disk.Raw {
-		if done, err := copyInKernel(ctx, out.File, w.file, runs, sum, w.source.Size, report); done || err != nil {
+		k := &copyInKernel{from: w.file, to: out.File, runs: runs, sum: sum, report: report, last: w.inPlace}
+		if done, err := k.run(ctx, w.source.Size); done || err != nil {
 			return err
 		}
 	}
@@ -297,19 +309,39 @@ func digestText(sum []byte) string {
 	return fmt.Sprintf("sha256:%x", sum)
 }
 
-// readAll hands the first size bytes of a file to w.
-func readAll(ctx context.Context, w io.Writer, r io.ReaderAt, size int64) error {
-	buf := make([]byte, windowSize)
-	for at := int64(0); at < size; at += windowSize {
+// Digest is that of the image which was opened from r, as a Source has it: up to
+// the end that its partition table has.
+func (i *Image) Digest(ctx context.Context, r io.ReaderAt) (string, error) {
+	sum := sha256.New()
+	if err := readAll(ctx, sum, r, i.End, nil); err != nil {
+		return "", err
+	}
+	return digestText(sum.Sum(nil)), nil
+}
+
+// readAll hands the first size bytes of a file to w, and tells how far it is,
+// unless tell is nil. Holes are not read.
+func readAll(ctx context.Context, w io.Writer, r io.ReaderAt, size int64, tell func(at int64)) error {
+	buf, zeros := make([]byte, windowSize), []byte(nil)
+	for at := int64(0); at < size; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		b := buf[:min(windowSize, size-at)]
-		if n, err := r.ReadAt(b, at); n < len(b) {
+		if hole := disk.NextData(r, at, size) - at; hole >= int64(len(b)) {
+			if zeros == nil {
+				zeros = make([]byte, windowSize)
+			}
+			b = zeros[:len(b)]
+		} else if n, err := r.ReadAt(b, at); n < len(b) {
 			return &plan.ReadError{Path: "the image", Err: short(err)}
 		}
 		if _, err := w.Write(b); err != nil {
 			return err
+		}
+		at += int64(len(b))
+		if tell != nil {
+			tell(at)
 		}
 	}
 	return nil
@@ -358,6 +390,11 @@ func (u *updater) compare(ctx context.Context, p *plan.Plan, e plan.Extent) erro
 	for at := e.Offset; at < e.End(); {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if e.Kind == plan.Zero {
+			if at = disk.NextData(u.have, at, e.End()); at == e.End() {
+				break
+			}
 		}
 		// Up to a multiple, so that blocks are those of the file system.
 		end := min((at/windowSize+1)*windowSize, e.End())

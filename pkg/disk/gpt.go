@@ -24,6 +24,10 @@ const (
 	// entries of 128 bytes, the least that UEFI 2.10 §5.3.2 allows.
 	entriesSize = 128 * gpt.PartitionEntrySize
 
+	// MaxSize is the largest disk that is planned for what lies on it, in bytes:
+	// 16 GiB, the limit that the artifact's config states.
+	MaxSize = 16 << 30
+
 	// roundTo is what the size of a disk is a multiple of, in bytes.
 	roundTo = 1 << 20
 )
@@ -37,6 +41,8 @@ type Options struct {
 	PartitionName string
 	// Drive is a partition behind the volume, nil without one.
 	Drive *Drive
+	// DiskSize and MediumSize are Layout's.
+	DiskSize, MediumSize int64
 }
 
 // TableSize is the size of a partition table without its header, in bytes.
@@ -51,12 +57,11 @@ func New(volume *plan.Plan, opts Options) (*plan.Plan, error) {
 	if err := opts.Drive.check(); err != nil {
 		return nil, err
 	}
-	sector := int64(volume.SectorSize)
-	// The backup entries and header take the last sectors of the disk.
-	size := roundUp(driveStart(volume.Size)+opts.Drive.size()+entriesSize+sector, roundTo)
-	if size > plan.MaxSize {
-		return nil, fmt.Errorf("disk: %d bytes are over the limit of %d", size, int64(plan.MaxSize))
+	size := sizeFor(volume.Size, opts.Drive, volume.SectorSize)
+	if size > MaxSize {
+		return nil, fmt.Errorf("disk: %d bytes are over the limit of %d", size, int64(MaxSize))
 	}
+	size = max(size, opts.DiskSize)
 	head, tail, err := partitionTable(volume, size, opts)
 	if err != nil {
 		return nil, err
@@ -69,7 +74,14 @@ func New(volume *plan.Plan, opts Options) (*plan.Plan, error) {
 	opts.Drive.add(&b, driveStart(volume.Size))
 	b.Zero(size - int64(len(tail)) - b.Offset())
 	b.Literal(tail)
+	b.Zero(max(0, opts.MediumSize-size))
 	return b.Build(volume.SectorSize)
+}
+
+// sizeFor is the least that a disk can have, in bytes: the backup entries and
+// header take its last sectors.
+func sizeFor(volume int64, drive *Drive, sectorSize int) int64 {
+	return roundUp(driveStart(volume)+drive.size()+entriesSize+int64(sectorSize), roundTo)
 }
 
 // partitionTable returns the first bytes of the disk (MBR, header, entries)
@@ -134,6 +146,9 @@ type Table struct {
 	GUID       uuid.UUID
 	SectorSize int
 	Partitions []Partition
+	// End is where the disk ends that the table was made for, in bytes: before
+	// the end of one that was made larger since.
+	End int64
 	// FromBackup says that the primary table is damaged and the one at the end
 	// of the disk was read.
 	FromBackup bool
@@ -158,9 +173,36 @@ func ReadTable(r io.ReaderAt, size int64) (*Table, error) {
 		if !backup {
 			masked.hide(size-sector, sector)
 		}
-		return readTable(masked, size, int(sector))
+		table, err := readTable(masked, size, int(sector))
+		if err == nil {
+			table.End = table.end(r, size)
+		}
+		return table, err
 	}
 	return nil, ErrNoGPT
+}
+
+// end is behind the backup of the table. One that is not on the disk says
+// nothing, and neither does a primary table that is damaged: then the backup was
+// found at the end.
+func (t *Table) end(r io.ReaderAt, size int64) int64 {
+	sector := int64(t.SectorSize)
+	// UEFI 2.10 table 5-5: AlternateLBA.
+	var alternate [8]byte
+	if _, err := r.ReadAt(alternate[:], sector+32); err != nil || t.FromBackup {
+		return size
+	}
+	last := binary.LittleEndian.Uint64(alternate[:])
+	if last >= sectors(size, sector) {
+		return size
+	}
+	end := int64(last+1) * sector //nolint:gosec // at most size
+	for _, p := range t.Partitions {
+		if end < p.Offset+p.Size+entriesSize+sector {
+			return size
+		}
+	}
+	return end
 }
 
 // usable says whether a GPT header lies at off whose entry array is one that

@@ -27,3 +27,7 @@ func StartWriteback(f *os.File, off, n int64) { startWriteback(f, off, n) }
 func Tables(diskSize, partitionSize int64, sectorSize int, opts Options) (head, tail []byte, err error) {
 	return partitionTable(&plan.Plan{Size: partitionSize, SectorSize: sectorSize}, diskSize, opts)
 }
+
+// DropCache lets the system forget what it keeps in memory of a part of a file
+// that nobody will read any more. It is a hint.
+func DropCache(f *os.File, off, n int64) { dropCache(f, off, n) }

@@ -34,6 +34,11 @@ type Layout struct {
 	PartitionName string
 	// Drive is a second partition, nil without one.
 	Drive *Drive
+	// DiskSize is what the partition table is for, in bytes, 0 for the least
+	// that holds the partitions. MediumSize is more than that where the disk was
+	// made larger afterwards: behind the table's backup there are zeros. Of
+	// either what the partitions need is the least.
+	DiskSize, MediumSize int64
 
 	// Of the volume.
 	Label       string
@@ -69,6 +74,13 @@ func (l Layout) Plan(files []plan.File, dirs []string) (*plan.Plan, Layout, fat3
 		return nil, l, fat32.Geometry{}, err
 	}
 	l.VolumeSize, l.Headroom, l.ClusterSize = volume.Plan.Size, 0, volume.ClusterSize
-	p, err := New(volume.Plan, Options{DiskGUID: l.DiskGUID, PartitionGUID: l.PartitionGUID, PartitionName: l.PartitionName, Drive: l.Drive})
+	p, err := New(volume.Plan, Options{
+		DiskGUID: l.DiskGUID, PartitionGUID: l.PartitionGUID, PartitionName: l.PartitionName, Drive: l.Drive,
+		DiskSize: l.DiskSize, MediumSize: l.MediumSize,
+	})
 	return p, l, volume.Geometry, err
 }
+
+// Least is what a disk of that layout needs, in bytes. VolumeSize has to be
+// known.
+func (l Layout) Least() int64 { return sizeFor(l.VolumeSize, l.Drive, l.SectorSize) }

@@ -151,7 +151,10 @@ func (b *Backing) suspects(p *plan.Plan, same func(plan.Extent) bool) []span {
 			}
 			continue
 		}
-		for at := e.Offset; at < min(e.End(), b.Size); {
+		for at := e.Offset; ; {
+			if at = NextData(b.Disk, at, min(e.End(), b.Size)); at >= min(e.End(), b.Size) {
+				break
+			}
 			end := min(at-at%qcowCluster+qcowCluster, e.End())
 			if !b.Zeros.has(at / qcowCluster) {
 				add(span{at, end})

@@ -52,14 +52,17 @@ type ISOReport struct {
 
 // DiskReport is what is known of a disk alone.
 type DiskReport struct {
-	GUID           uuid.UUID
-	PartitionGUID  uuid.UUID
-	SectorSize     int
-	ClusterSize    int
-	Label          string
-	VolumeID       uint32
-	FreeBytes      int64
-	FromBackupGPT  bool
+	GUID          uuid.UUID
+	PartitionGUID uuid.UUID
+	SectorSize    int
+	ClusterSize   int
+	Label         string
+	VolumeID      uint32
+	FreeBytes     int64
+	FromBackupGPT bool
+	// Room is how many bytes lie behind the end that the partition table has: of
+	// an image that was made larger.
+	Room           int64
 	PartitionStart int64
 	PartitionSize  int64
 	// Drive is the partition with a config drive, nil without one.
@@ -170,7 +173,7 @@ func openVolume(r io.ReaderAt, size int64) (*fat32.FS, *DiskReport, error) {
 			GUID: table.GUID, PartitionGUID: p.GUID, SectorSize: table.SectorSize,
 			ClusterSize: g.ClusterSize, Label: volume.Label(), VolumeID: volume.VolumeID(),
 			FreeBytes:     int64(free) * int64(g.ClusterSize),
-			FromBackupGPT: table.FromBackup, PartitionStart: p.Offset, PartitionSize: p.Size,
+			FromBackupGPT: table.FromBackup, Room: size - table.End, PartitionStart: p.Offset, PartitionSize: p.Size,
 		}, nil
 	}
 	return nil, nil, &InputError{Err: ErrNoVolume, Advice: "give an installer ISO or a disk image that esxi-img made"}

@@ -14,9 +14,9 @@ import (
 	"slices"
 )
 
-// MaxSize is the largest plan that is accepted, in bytes: 16 GiB, the limit
-// that the artifact's config states for a disk.
-const MaxSize = 16 << 30
+// MaxSize is the largest plan that is accepted, in bytes: 1 TiB. An image may
+// have been made larger, for ESXi to be installed on it.
+const MaxSize = 1 << 40
 
 // Role says why a file is on the disk. The values are those of the artifact's
 // config blob.

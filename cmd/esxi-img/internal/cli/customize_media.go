@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -122,7 +121,7 @@ func (r *customizeMediaResult) change(ctx context.Context, file io.ReaderAt, siz
 	} else if len(drive) > 0 {
 		c.DriveAs = customize.AsModule
 	}
-	source := customize.Source{Name: filepath.Base(r.Image), Size: size, Digest: plan.Digest{}.String()}
+	source := customize.Source{Name: filepath.Base(r.Image), Size: img.End, Digest: plan.Digest{}.String()}
 	// What cannot be is told of before any work.
 	_, err = img.Customize(c, source)
 	if errors.Is(err, customize.ErrNoChange) {
@@ -131,7 +130,7 @@ func (r *customizeMediaResult) change(ctx context.Context, file io.ReaderAt, siz
 	if err != nil {
 		return nil, 0, err
 	}
-	if source.Digest, err = digestOf(ctx, io.NewSectionReader(file, 0, size)); err != nil {
+	if source.Digest, err = img.Digest(ctx, file); err != nil {
 		return nil, 0, err
 	}
 	done, err := img.Customize(c, source)
@@ -141,24 +140,6 @@ func (r *customizeMediaResult) change(ctx context.Context, file io.ReaderAt, siz
 	step := done.Step()
 	r.Source, r.Changes, r.Inputs, r.Warnings = &step.Source, step.Edits, append(r.Inputs, step.Inputs...), done.Warnings
 	return done.Plan, done.Plan.Size, nil
-}
-
-// digestOf reads to the end, unless it is interrupted.
-func digestOf(ctx context.Context, from io.Reader) (string, error) {
-	sum, buf := sha256.New(), make([]byte, 1<<20)
-	for {
-		if err := context.Cause(ctx); err != nil {
-			return "", err
-		}
-		n, err := from.Read(buf)
-		sum.Write(buf[:n])
-		if errors.Is(err, io.EOF) {
-			return plan.Digest(sum.Sum(nil)).String(), nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
 }
 
 func (r *customizeMediaResult) tell(img *imager.Image) {

@@ -153,6 +153,9 @@ func summary(name string, r *imager.Report) display.Fields {
 	if d := r.Disk; d != nil {
 		f.Addf("kind", "disk image, %s, sectors of %d bytes", quantity.Bytes(r.Size), d.SectorSize)
 		f.Addf("disk", "GUID %s", d.GUID)
+		if d.Room > 0 {
+			f.Addf("room", "%s behind the end that the partition table has", quantity.Bytes(d.Room))
+		}
 		f.Addf("volume", "FAT32 %s, id %04X-%04X, clusters of %d bytes, %s free",
 			d.Label, d.VolumeID>>16, d.VolumeID&0xFFFF, d.ClusterSize, quantity.Bytes(d.FreeBytes))
 		if v := d.Drive; v != nil {

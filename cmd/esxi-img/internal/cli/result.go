@@ -91,6 +91,7 @@ type diskResult struct {
 	VolumeID       uint32 `json:"volumeID"`
 	ClusterSize    int    `json:"clusterSize"`
 	FreeBytes      int64  `json:"freeBytes"`
+	Room           int64  `json:"room,omitempty"` // behind the end that the partition table has
 
 	ConfigDrive *driveResult `json:"configDrive,omitempty"`
 }
@@ -158,7 +159,7 @@ func newInspectResult(name string, r *imager.Report) inspectResult {
 		out.Disk = &diskResult{
 			GUID: d.GUID.String(), PartitionGUID: d.PartitionGUID.String(), SectorSize: d.SectorSize,
 			PartitionStart: d.PartitionStart, PartitionSize: d.PartitionSize,
-			Label: d.Label, VolumeID: d.VolumeID, ClusterSize: d.ClusterSize, FreeBytes: d.FreeBytes,
+			Label: d.Label, VolumeID: d.VolumeID, ClusterSize: d.ClusterSize, FreeBytes: d.FreeBytes, Room: d.Room,
 			ConfigDrive: newDriveResult(d.Drive),
 		}
 	}
