@@ -364,7 +364,9 @@ func (e *editor) packKickstart() error {
 		return &imager.InputError{Input: imager.KickstartFile, Err: err, Advice: "give fewer or shorter files"}
 	}
 	n := e.find(imager.KickstartFile)
-	e.files[n] = memoryFile(e.files[n].Path, tar.Bytes(), plan.RoleKickstart)
+	// Cloned, as the buffer has up to twice the room: of many hosts' folder all
+	// such modules are in memory.
+	e.files[n] = memoryFile(e.files[n].Path, bytes.Clone(tar.Bytes()), plan.RoleKickstart)
 	return nil
 }
 

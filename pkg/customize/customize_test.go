@@ -296,7 +296,7 @@ func TestFullVolumeGrows(t *testing.T) {
 	b := image(t, imager.Profile{})
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	files := fstest.MapFS{"openstack/latest/meta_data.json": {Data: []byte("{}")}}
-	for i := range 12 {
+	for i := range 34 {
 		files[fmt.Sprintf("openstack/content/%04d", i)] = &fstest.MapFile{Data: content}
 	}
 	drive, err := customize.ReadDrive("large", files)

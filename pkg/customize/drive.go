@@ -281,7 +281,7 @@ func checkHostname(name string) error {
 		bad = bad || !hostLabel.MatchString(label)
 	}
 	if bad {
-		return &imager.InputError{Err: fmt.Errorf("host name %q: is not one of letters, digits, dashes and dots", name)}
+		return &imager.InputError{Err: fmt.Errorf("host name %q: is not one of letters, digits, dashes and dots", name), Advice: "give it as esx1 or esx1.example.com"}
 	}
 	return nil
 }

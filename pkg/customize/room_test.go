@@ -160,7 +160,7 @@ func TestRoomIsUsed(t *testing.T) {
 	larger(t, name, size)
 	put(t, name, []byte("somebody's"), int64(len(b))+200<<20)
 	files := fstest.MapFS{"openstack/latest/meta_data.json": {Data: []byte("{}")}}
-	for i := range 12 {
+	for i := range 34 {
 		files[fmt.Sprintf("openstack/content/%04d", i)] = &fstest.MapFile{Data: bytes.Repeat([]byte("0123456789abcdef"), 1<<16)}
 	}
 	drive, err := customize.ReadDrive("large", files)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -34,8 +35,13 @@ type hostsRun struct {
 	open   disk.OpenBacking // nil without --read-backing
 }
 
+// hostsMemory is what Go tries to stay below with many hosts, in bytes.
+const hostsMemory = 64 << 20
+
 // customizeHosts is customize for many hosts at once.
 func (a *app) customizeHosts(ctx context.Context, path string, given option.Customize, flags *customizeFlags) (err error) {
+	// What each host's plan leaves behind is collected earlier than Go would.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(hostsMemory))
 	if err := flags.checkHosts(); err != nil {
 		return err
 	}
