@@ -24,9 +24,8 @@ const (
 	// entries of 128 bytes, the least that UEFI 2.10 §5.3.2 allows.
 	entriesSize = 128 * gpt.PartitionEntrySize
 
-	// MaxSize is the largest disk that is planned for what lies on it, in bytes:
-	// 16 GiB, the limit that the artifact's config states.
-	MaxSize = 16 << 30
+	// MaxSize is the largest disk that is planned for what lies on it, in bytes.
+	MaxSize = plan.MaxVolume
 
 	// roundTo is what the size of a disk is a multiple of, in bytes.
 	roundTo = 1 << 20

@@ -100,7 +100,7 @@ func (n *need) choose(least int64) (clusterSize int, size int64, err error) {
 // smallest returns the least volume with clusters of that size.
 func (n *need) smallest(clusterSize int) (Geometry, error) {
 	_, clusters := n.count(clusterSize)
-	if clusters > plan.MaxSize/int64(clusterSize) {
+	if clusters > plan.MaxVolume/int64(clusterSize) {
 		return Geometry{}, errVolumeTooLarge()
 	}
 	clusters = max(clusters, MinClusters+clusterMargin)
@@ -113,7 +113,7 @@ func (n *need) smallest(clusterSize int) (Geometry, error) {
 
 // exact lays out a volume of exactly size bytes.
 func (n *need) exact(clusterSize int, size int64) (Geometry, int64, error) {
-	if size > plan.MaxSize {
+	if size > plan.MaxVolume {
 		return Geometry{}, 0, errVolumeTooLarge()
 	}
 	g := newGeometry(n.opts, clusterSize)
@@ -186,17 +186,17 @@ func (o *Options) check() error {
 	if c := o.ClusterSize; c != 0 && (c < o.SectorSize || c > maxClusterSize || bits.OnesCount(uint(c)) != 1) {
 		return fmt.Errorf("fat32: cluster size %d is no power of two from %d to %d", c, o.SectorSize, maxClusterSize)
 	}
-	if o.Size < 0 || o.Size > plan.MaxSize || o.Size%int64(o.SectorSize) != 0 {
-		return fmt.Errorf("fat32: volume size %d is no multiple of %d up to %d", o.Size, o.SectorSize, int64(plan.MaxSize))
+	if o.Size < 0 || o.Size > plan.MaxVolume || o.Size%int64(o.SectorSize) != 0 {
+		return fmt.Errorf("fat32: volume size %d is no multiple of %d up to %d", o.Size, o.SectorSize, int64(plan.MaxVolume))
 	}
 	if o.RoundTo == 0 {
 		o.RoundTo = int64(o.SectorSize)
 	}
-	if o.RoundTo < 0 || o.RoundTo > plan.MaxSize || o.RoundTo%int64(o.SectorSize) != 0 {
-		return fmt.Errorf("fat32: a size rounded to %d is no multiple of %d up to %d", o.RoundTo, o.SectorSize, int64(plan.MaxSize))
+	if o.RoundTo < 0 || o.RoundTo > plan.MaxVolume || o.RoundTo%int64(o.SectorSize) != 0 {
+		return fmt.Errorf("fat32: a size rounded to %d is no multiple of %d up to %d", o.RoundTo, o.SectorSize, int64(plan.MaxVolume))
 	}
-	if o.Headroom < 0 || o.Headroom > plan.MaxSize {
-		return fmt.Errorf("fat32: headroom of %d bytes is outside 0 to %d", o.Headroom, int64(plan.MaxSize))
+	if o.Headroom < 0 || o.Headroom > plan.MaxVolume {
+		return fmt.Errorf("fat32: headroom of %d bytes is outside 0 to %d", o.Headroom, int64(plan.MaxVolume))
 	}
 	if o.DirHeadroom < 0 || o.DirHeadroom > MaxDirEntries {
 		return fmt.Errorf("fat32: directory headroom of %d entries is outside 0 to %d", o.DirHeadroom, MaxDirEntries)
@@ -205,7 +205,7 @@ func (o *Options) check() error {
 }
 
 func errVolumeTooLarge() error {
-	return fmt.Errorf("fat32: the files need a volume of more than %d bytes", int64(plan.MaxSize))
+	return fmt.Errorf("fat32: the files need a volume of more than %d bytes", int64(plan.MaxVolume))
 }
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }

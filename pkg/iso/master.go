@@ -264,8 +264,8 @@ func (m *master) layOut() error {
 			f.block = take(int64(f.size))
 		}
 	}
-	if at*BlockSize > plan.MaxSize {
-		return fmt.Errorf("iso: the image would have %d bytes, at most %d are planned", at*BlockSize, int64(plan.MaxSize))
+	if at*BlockSize > plan.MaxVolume {
+		return fmt.Errorf("iso: the image would have %d bytes, at most %d are planned", at*BlockSize, int64(plan.MaxVolume))
 	}
 	m.blocks = uint32(at)
 	return nil

@@ -18,6 +18,10 @@ import (
 // have been made larger, for ESXi to be installed on it.
 const MaxSize = 1 << 40
 
+// MaxVolume is the largest volume, and the largest disk, that is planned for what
+// lies on it, in bytes: 16 GiB, the limit that the artifact's config states.
+const MaxVolume = 16 << 30
+
 // Role says why a file is on the disk. The values are those of the artifact's
 // config blob.
 type Role string
