@@ -163,7 +163,7 @@ func TestCacheIsTrimmed(t *testing.T) {
 	f := many(t, 3)
 	dir := filepath.Join(t.TempDir(), "cache")
 	sparse := func(name string, size int64, age time.Duration) string {
-		path := filepath.Join(dir, "sha256", "ab", name)
+		path := filepath.Join(dir, filepath.FromSlash(name))
 		when := time.Now().Add(-age)
 		err := errors.Join(
 			os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600), os.Truncate(path, size), os.Chtimes(path, when, when),
@@ -174,12 +174,12 @@ func TestCacheIsTrimmed(t *testing.T) {
 		return path
 	}
 	wanted := map[string]bool{
-		sparse(strings.Repeat("a", 64), 70<<20, 5*time.Hour): false,
-		sparse(strings.Repeat("b", 64), 30<<20, 4*time.Hour): true,
-		sparse(strings.Repeat("c", 64), 60<<20, 3*time.Hour): true,
-		sparse("notes.txt", 1<<30, 6*time.Hour):              true,
-		sparse(".part-1", 1, 2*time.Hour):                    false,
-		sparse(".part-2", 1, time.Minute):                    true,
+		sparse("sha256/ab/"+strings.Repeat("a", 64), 70<<20, 5*time.Hour): false,
+		sparse("sha256/ab/"+strings.Repeat("b", 64), 30<<20, 4*time.Hour): true,
+		sparse("sha256/ab/"+strings.Repeat("c", 64), 60<<20, 3*time.Hour): true,
+		sparse("sha256/ab/notes.txt", 1<<30, 6*time.Hour):                 true,
+		sparse("tmp/piece-1", 1, 2*time.Hour):                             false,
+		sparse("tmp/piece-2", 1, time.Minute):                             true,
 	}
 	f.listing(t, catalog.Options{Cache: dir})
 	for path, stays := range wanted {

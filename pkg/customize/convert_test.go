@@ -161,30 +161,20 @@ func TestQCOW2InPlaceKeepsWhatItHas(t *testing.T) {
 	}
 }
 
-// TestQCOW2MadeLarger tells when an image has to be customised: before its disk is
-// made larger than one of ours can be.
+// TestQCOW2MadeLarger tells what to do with a disk that is larger than one of ours
+// can be.
 func TestQCOW2MadeLarger(t *testing.T) {
 	b := image(t, imager.Profile{Headroom: 1 << 20})
 	q := filepath.Join(t.TempDir(), "q")
 	writeFile(t, write(t, b), customize.Changes{}, customize.WriteOptions{Output: q, Format: disk.QCOW2, Convert: true})
-	resized := func(size int64) {
-		file := read(t, q)
-		binary.BigEndian.PutUint64(file[24:], uint64(size))
-		binary.BigEndian.PutUint32(file[36:], 512) // what else an L1 table of one cluster has is zeros
-		if err := os.WriteFile(q, file, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	file := read(t, q)
+	binary.BigEndian.PutUint64(file[24:], plan.MaxSize+1<<20)
+	if err := os.WriteFile(q, file, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	c := customize.Changes{Hostname: "esx1"}
-	resized(plan.MaxSize + 1<<20)
 	var input *imager.InputError
-	if err := tryWrite(t, q, c, customize.WriteOptions{Output: q + ".2"}); !errors.As(err, &input) || input.Advice != "customize the image before its disk is made larger" {
+	err := tryWrite(t, q, customize.Changes{Hostname: "esx1"}, customize.WriteOptions{Output: q + ".2"})
+	if !errors.As(err, &input) || !strings.Contains(err.Error(), "is not of 1 to 1099511627776") || input.Advice != "use the image as it was before its disk was made larger" {
 		t.Errorf("%v", err)
-	}
-	// Below that it gets the size again that it was built with.
-	resized(int64(len(b)) + 1<<30)
-	writeFile(t, q, c, customize.WriteOptions{Output: q + ".2"})
-	if got := read(t, q+".2"); len(got) != len(b) {
-		t.Errorf("%d bytes, want %d", len(got), len(b))
 	}
 }

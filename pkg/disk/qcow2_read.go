@@ -122,7 +122,7 @@ func (d *QCOW2Disk) readHeader(h []byte) (extensions int, err error) {
 	}
 	disk := be.Uint64(h[24:])
 	if disk == 0 || disk > qcowMaxDisk {
-		return 0, unsupported("a disk of %d bytes is not of 1 to %d", disk, int64(qcowMaxDisk))
+		return 0, &QCOW2Error{fmt.Errorf("a disk of %d bytes is not of 1 to %d", disk, int64(qcowMaxDisk)), "use the image as it was before its disk was made larger"}
 	}
 	d.Size = int64(disk)
 	if method := be.Uint32(h[32:]); method != 0 {
