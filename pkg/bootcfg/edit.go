@@ -43,11 +43,17 @@ func (c *Config) addKernelOpt(opt string) {
 }
 
 // RemoveKernelOpt removes every option with that name: both "name" and
-// "name=value". The others keep the white space between them.
-func (c *Config) RemoveKernelOpt(name string) {
+// "name=value", and says whether there was one. The others keep the white space
+// between them.
+func (c *Config) RemoveKernelOpt(name string) (was bool) {
 	if i := c.find(keyKernelOpt); i >= 0 {
-		c.mapTokens(i, func(token string) (string, bool) { return token, optName(token) != name })
+		c.mapTokens(i, func(token string) (string, bool) {
+			this := optName(token) == name
+			was = was || this
+			return token, !this
+		})
 	}
+	return was
 }
 
 // SetKernelOpts replaces all options.

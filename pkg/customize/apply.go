@@ -201,22 +201,28 @@ func (e *editor) editBootCfgs() error {
 		opts = append(opts, serialConsole...)
 		e.edit("serial console", "of the installer")
 	}
+	var done []string // as the record has it
 	for _, opt := range opts {
 		name, remove := strings.CutPrefix(opt, "-")
 		// The kickstart is where this package says.
 		if key, _, _ := strings.Cut(name, "="); strings.EqualFold(key, "ks") {
 			return &imager.InputError{Err: fmt.Errorf("kernel option %q: names the kickstart, which is in the image", opt), Advice: "give the kickstart with --kickstart"}
 		}
+		absent := remove
 		for _, cfg := range e.cfgs {
 			if remove {
-				cfg.RemoveKernelOpt(name)
+				absent = !cfg.RemoveKernelOpt(name) && absent
 			} else if err := cfg.AddKernelOpt(opt); err != nil {
 				return &imager.InputError{Input: "kernel option " + opt, Err: err}
 			}
 		}
+		if absent {
+			opt += " (was not there)"
+		}
+		done = append(done, opt)
 	}
-	if len(e.changes.KernelOpts) > 0 {
-		e.edit("kernelopt", strings.Join(e.changes.KernelOpts, " "))
+	if n := len(e.changes.KernelOpts); n > 0 {
+		e.edit("kernelopt", strings.Join(done[:n], " "))
 	}
 	for n, cfg := range e.cfgs {
 		if bytes.Equal(cfg.Bytes(), e.image.cfgs[n].Bytes()) {

@@ -14,6 +14,9 @@ import (
 // systems allow 255.
 const maxTempBase = 200
 
+// ErrNotFile says that what is there cannot be replaced by a file.
+var ErrNotFile = errors.New("not a regular file")
+
 // ErrExists says that the output is there and was not to be replaced.
 var ErrExists = errors.New("already exists")
 
@@ -102,7 +105,7 @@ func checkTarget(path string, replace bool) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("is %s, not a regular file", describe(info.Mode()))}
+		return &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("is %s, %w", describe(info.Mode()), ErrNotFile)}
 	case !replace:
 		return &fs.PathError{Op: "write", Path: path, Err: ErrExists}
 	default:

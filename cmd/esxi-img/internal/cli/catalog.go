@@ -244,7 +244,7 @@ func (a *app) showCatalog(r *catalogResult, format string, signers bool) error {
 		return t.WriteMarkdown(a.Stdout)
 	}
 	var f display.Fields
-	f.Add("images", catalogSummary(r))
+	f.Add("tags", catalogSummary(r))
 	for _, repo := range r.Repositories {
 		var others []string
 		for _, o := range []struct {

@@ -123,7 +123,7 @@ func (a *app) showPages(r *pagesResult) error {
 		return display.JSON(a.Stdout, r)
 	}
 	var f display.Fields
-	f.Add("images", catalogSummary(&r.catalogResult))
+	f.Add("tags", catalogSummary(&r.catalogResult))
 	f.Addf("pages", "%d, from %s on", r.Pages, filepath.Join(r.HTML, "index.html"))
 	return f.Write(a.Stdout)
 }

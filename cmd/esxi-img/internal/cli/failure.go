@@ -81,6 +81,8 @@ func classify(ctx context.Context, err error) *failure {
 		return &failure{exitInput, err, "the ISO is damaged or cut short: compare its size and SHA-256 with the vendor's"}
 	case errors.Is(err, outfile.ErrExists):
 		return &failure{exitIO, err, "choose another --output, or --force to replace it"}
+	case errors.Is(err, outfile.ErrNotFile):
+		return &failure{exitIO, err, "name a file"}
 	case errors.Is(err, disk.ErrForeignFolder):
 		return &failure{exitIO, err, "choose another --output, or remove it yourself"}
 	case errors.As(err, &path):
