@@ -63,7 +63,12 @@ func PullPart(ctx context.Context, from *registry.Repository, reference string, 
 	if err != nil {
 		return nil, err
 	}
-	if err := copyBlob(ctx, f.File, from, d, report); err != nil {
+	if part == PartKickstart {
+		_, err = f.Write(o.kickstart) // was fetched and checked already
+	} else {
+		err = copyBlob(ctx, f.File, from, d, report)
+	}
+	if err != nil {
 		return nil, f.Discard(err)
 	}
 	if err := f.Commit(); err != nil {

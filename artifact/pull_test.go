@@ -360,6 +360,9 @@ func TestPullPart(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || sum(got) != packed.Config.Kickstart.SHA256 {
 		t.Errorf("%q, %v", got, err)
 	}
+	if n := s.Counts().Requests["GET blobs"]; n != 2 {
+		t.Errorf("%d blobs were asked for, not config and kickstart", n)
+	}
 	if p, err = pullPart(false); err != nil || p.Written != 0 {
 		t.Errorf("again: %+v, %v", p, err)
 	}
