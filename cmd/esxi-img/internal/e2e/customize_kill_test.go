@@ -107,6 +107,19 @@ func (c *stopped) start(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
+// stop starts the program, and stops it at a moment of that time by KILL or INT.
+func (c *stopped) stop(t *testing.T, within time.Duration, kill bool) (*exec.Cmd, error) {
+	t.Helper()
+	cmd := c.start(t)
+	time.Sleep(rand.N(within))
+	if kill {
+		_ = cmd.Process.Kill()
+	} else {
+		_ = cmd.Process.Signal(os.Interrupt)
+	}
+	return cmd, cmd.Wait()
+}
+
 func (c *stopped) run(t *testing.T) {
 	c.reset(t)
 	source, before := c.sum(t, "esxi.img"), c.sum(t, c.output)
@@ -122,15 +135,8 @@ func (c *stopped) run(t *testing.T) {
 	for n := range kills {
 		c.reset(t)
 		there := c.names(t)
-		cmd := c.start(t)
-		time.Sleep(rand.N(took))
 		kill := n%2 == 0
-		if kill {
-			_ = cmd.Process.Kill()
-		} else {
-			_ = cmd.Process.Signal(os.Interrupt)
-		}
-		err := cmd.Wait()
+		cmd, err := c.stop(t, took, kill)
 		if err != nil {
 			stops++
 		}

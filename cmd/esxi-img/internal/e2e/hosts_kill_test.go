@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,15 +53,8 @@ func TestKilledHosts(t *testing.T) {
 			for n := range kills {
 				empty()
 				there := s.names(t)
-				cmd := s.start(t)
-				time.Sleep(rand.N(took))
 				kill := n%2 == 0
-				if kill {
-					_ = cmd.Process.Kill()
-				} else {
-					_ = cmd.Process.Signal(os.Interrupt)
-				}
-				err := cmd.Wait()
+				cmd, err := s.stop(t, took, kill)
 				if err != nil {
 					stops++
 				}
